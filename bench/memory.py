@@ -1,0 +1,43 @@
+"""Memory of a web process, beside the bare one and over many requests."""
+
+from pathlib import Path
+
+from bench.harness import Bench, Report, tree, wrk
+from bench.pages import cookie_of
+from bench.webhooks import served
+from tests import factories
+
+_REQUESTS = 10_000
+
+
+def proportional_set_size(pids: set[int]) -> float:
+    """MiB that the processes would free, shared pages counted by their share (PSS)."""
+    kib = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        kib += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kib / 1024
+
+
+def run(bench: Bench, report: Report) -> None:
+    """After a warm-up, against bare Flask; then over ten thousand catalogue pages."""
+    report.section("Memory of the web processes")
+    with bench.app("memory") as app:
+        for _ in range(24):
+            factories.make_package()
+        headers = {"Cookie": cookie_of(app, factories.make_user())}
+        environment = bench.environment(app)
+        with (
+            served(bench, environment, "wsgi:app") as (portal_url, portal_pid),
+            served(bench, environment, "bench.bare:app") as (bare_url, bare_pid),
+        ):
+            for url in (portal_url, bare_url):
+                wrk(f"{url}/packages", seconds=5, headers=headers)
+            before, bare = proportional_set_size(tree(portal_pid)), proportional_set_size(tree(bare_pid))
+            done = 0
+            while done < _REQUESTS:
+                done += wrk(f"{portal_url}/packages", seconds=5, headers=headers).requests
+            after = proportional_set_size(tree(portal_pid))
+    report.fact("portal, bare", f"{before:.0f} MiB, {bare:.0f} MiB")
+    report.ratio("PSS, portal / bare Flask", before / bare, at_most=1.25)
+    report.ratio(f"PSS after {_REQUESTS:,} requests / before", after / before, at_most=1.03)

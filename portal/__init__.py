@@ -1,0 +1,92 @@
+"""The portal: `create_app()` puts the parts together. Wiring only, no rules."""
+
+from datetime import timedelta
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from portal import config, demo, models  # noqa: F401  # every table is known before the first query
+from portal.accounts import extension as accounts_extension
+from portal.admin import routes as admin_routes
+from portal.catalogue import wiring as catalogue_wiring
+from portal.core import access, db, files, health, htmx, logs, periodic, queues, ui, web
+from portal.core.cookies import PeopleOnlySessions
+from portal.core.languages import LANGUAGES, select_locale
+from portal.extensions import babel, csrf, limiter, login_manager, migrate
+from portal.orders import wiring as orders_wiring
+from portal.payments import extension as payments_extension
+from portal.payments import invoice_routes, webhooks
+from portal.payments import periodic as payments_periodic
+from portal.payments import routes as payment_routes
+from portal.payments.providers.sandbox import routes as sandbox_routes
+from portal.site import routes as site_routes
+
+
+def create_app(settings: config.Settings | None = None) -> Flask:
+    """Build the application from settings, by default from the environment.
+
+    Raises ConfigurationError, naming every wrong setting.
+    """
+    settings = settings or config.load()
+    logs.configure(json_lines=settings.is_production, level=settings.log_level)
+    app = Flask(__name__, template_folder="../templates", static_folder="../static")
+    app.config.from_mapping(settings.flask_config())
+    app.session_interface = PeopleOnlySessions()
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]  # Flask's own recipe
+
+    db.init_app(app)
+    queues.init_app(app)
+    files.init_app(app)
+    web.init_app(app)
+    csrf.init_app(app)
+    login_manager.init_app(app)
+    babel.init_app(app, locale_selector=select_locale, default_translation_directories="translations")
+    _attach_limiter(app)
+    periodic.every(timedelta(hours=1), queues.FORGET_DONE)
+    migrate.init_app(app, db.db, directory="migrations")
+    access.init_app(app)
+    ui.register(app)
+    app.jinja_env.globals.update(wants_fragment=htmx.wants_fragment, LANGUAGES=LANGUAGES)
+
+    _register_payments(app, settings)
+    _register_domains(app)
+    access.check_all_declared(app)
+    return app
+
+
+def _attach_limiter(app: Flask) -> None:
+    """Limits are declared on single routes, which check them themselves; the hook that looks for more on every request
+    would cost a webhook a tenth of its time."""
+    hooks = list(app.before_request_funcs.get(None, []))
+    limiter.init_app(app)
+    app.before_request_funcs[None] = hooks
+
+
+def _register_payments(app: Flask, settings: config.Settings) -> None:
+    payments_extension.init_app(app, settings)
+    payments_periodic.register()
+    app.register_blueprint(webhooks.bp)
+    csrf.exempt(webhooks.bp)
+    app.register_blueprint(payment_routes.bp)
+    app.register_blueprint(invoice_routes.bp)
+    sandbox_routes.init_app(app, settings)
+
+
+def _register_domains(app: Flask) -> None:
+    if app.config["PORTAL_ENV"] != "production":
+        from portal.devtools import mailbox
+        from portal.devtools import ui as gallery
+
+        app.register_blueprint(gallery.bp)
+        app.register_blueprint(mailbox.bp)
+    app.register_blueprint(health.bp)
+    accounts_extension.init_app(app)
+    app.register_blueprint(site_routes.bp)
+    catalogue_wiring.init_app(app)
+    orders_wiring.init_app(app)
+    app.cli.add_command(demo.load_demo)
+    app.register_blueprint(admin_routes.bp)

@@ -1,0 +1,35 @@
+"""The countries of addresses, by ISO 3166 code, in the reader's language."""
+
+import re
+
+from babel import Locale
+from flask_babel import get_locale
+
+from portal.core.languages import LANGUAGES
+
+_CODE = re.compile(r"[A-Z]{2}")
+# Two-letter codes of CLDR that are no country a parcel can go to.
+_NO_COUNTRY = {"EU", "EZ", "UN", "ZZ", "QO", "XA", "XB", "AC", "CP", "CQ", "DG", "EA", "IC", "TA", "BV", "HM", "AQ"}
+CODES = frozenset(filter(_CODE.fullmatch, map(str, Locale("en").territories))) - _NO_COUNTRY
+
+
+def country_choices() -> list[tuple[str, str]]:
+    """Code and name of every country, in the order of the reader's alphabet as far as plain sorting knows it."""
+    return sorted(((code, country_name(code)) for code in CODES), key=lambda choice: _sort_key(choice[1]))
+
+
+def country_name(code: str) -> str:
+    """A country's name in the reader's language."""
+    return str((get_locale() or Locale("en")).territories.get(code, code))
+
+
+def country_of_language(locale: str) -> str:
+    """The country to offer first to a reader of a language."""
+    return {"pl": "PL", "es": "ES"}.get(locale, "PL") if locale in LANGUAGES else "PL"
+
+
+_UNACCENTED = str.maketrans("ąćęłńóśźżáéíñúüåöÅÖ", "acelnoszzaeinuuaoao")
+
+
+def _sort_key(name: str) -> str:
+    return name.casefold().translate(_UNACCENTED)

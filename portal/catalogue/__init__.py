@@ -1,0 +1,1 @@
+"""Automation packages, their processes, and bundles of them."""

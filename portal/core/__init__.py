@@ -1,0 +1,1 @@
+"""What every domain stands on: no business words, no import of a domain."""

@@ -1,0 +1,13 @@
+"""The settings of the running application, for code that knows no Flask."""
+
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from portal.config import Settings
+
+
+def current() -> "Settings":
+    """The typed settings the application was created with."""
+    return cast("Settings", current_app.config["SETTINGS"])

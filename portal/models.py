@@ -1,0 +1,12 @@
+"""Every table, imported in one place, so that the metadata is complete for migrations and tests."""
+
+import portal.accounts.models
+import portal.catalogue.models
+import portal.core.audit
+import portal.core.mail
+import portal.core.numbering
+import portal.core.outbox
+import portal.core.state
+import portal.orders.models
+import portal.payments.models
+import portal.payments.providers.sandbox.models  # noqa: F401  # the imports above are the purpose

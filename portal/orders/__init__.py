@@ -1,0 +1,1 @@
+"""The cart, checkout, orders with typed lines, and enrolment in what was bought."""

@@ -1,0 +1,23 @@
+"""What the money core does again and again."""
+
+from datetime import timedelta
+
+from portal.core import clock, periodic
+from portal.core.db import db
+from portal.payments.services import accepting, draining
+
+
+def register() -> None:
+    """Put the money core's work on the list."""
+    periodic.every(timedelta(seconds=30), "portal.payments.jobs.check_open_sessions")
+    periodic.every(timedelta(minutes=10), "portal.payments.jobs.recover_events")
+    periodic.sweeps(sweep_inbox)
+
+
+def sweep_inbox() -> None:
+    """Match what came too early, and wake the inbox when something waits in it."""
+    at = clock.now()
+    draining.rematch_unmatched(at=at)
+    if draining.has_due(at=at):
+        accepting.wake_inbox()
+    db.session.rollback()

@@ -1,0 +1,258 @@
+"""The contract between the money core and a payment provider.
+
+The core hands over plain values and gets plain values back. What a provider says about money always arrives as a
+`NormalisedEvent`, whether a webhook brought it or the core asked; both carry the same business key, so one fact
+counts once however often and by whichever way it is told.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+from flask_babel import lazy_gettext as _l
+
+from portal.core.errors import PortalError, Sentence, Unavailable
+from portal.core.money import Money
+
+RefundStatus = Literal["pending", "succeeded", "failed"]
+
+
+class Outcome(StrEnum):
+    """What a provider's message means for us, in our words."""
+
+    PENDING = "pending"  # The buyer is done; the money is on its way.
+    PAID = "paid"
+    FAILED = "failed"  # Final: this attempt can no longer be paid.
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"  # May follow REFUNDED: the bank sent the money back.
+    DISPUTED = "disputed"
+    DISPUTE_CLOSED = "dispute_closed"  # `detail` says how.
+    IGNORED = "ignored"  # Understood, and changes nothing.
+
+
+class SignatureProblem(StrEnum):
+    """Why a webhook was not believed; for the log and the skew warning, never for the answer's body."""
+
+    MISSING_HEADER = "missing_header"
+    MALFORMED_HEADER = "malformed_header"
+    TOO_OLD = "too_old"
+    IN_FUTURE = "in_future"
+    NO_MATCH = "no_match"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do; the core asks here and never by name."""
+
+    refund: bool
+    partial_refund: bool
+    fetch: bool
+    methods: tuple[str, ...]  # "card", "blik", "transfer", "crypto": what checkout shows.
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """One try at having a payment session paid."""
+
+    session_id: str  # The payment session's public uuid; comes back in every event.
+    attempt: int
+    idempotency_key: str  # Recorded before the call, so that a repeated call starts nothing new.
+    amount: Money
+    description: str  # What the buyer reads on the provider's page.
+    success_url: str
+    cancel_url: str
+    customer_email: str | None
+    expires_at: datetime
+    metadata: Mapping[str, str]
+    locale: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """Where to send the buyer, and the provider's own id of the attempt."""
+
+    reference: str
+    redirect_url: str
+    expires_at: datetime | None  # When the provider closes its page; may be later than asked for.
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisedEvent:
+    """One fact about money, in our words.
+
+    Nothing in it is checked against our records: before anything of value is granted, the core compares session,
+    amount, currency and test or live mode with what it stored.
+    """
+
+    outcome: Outcome
+    session_id: str | None = None
+    attempt_reference: str | None = None  # As `StartResult.reference`.
+    payment_reference: str | None = None  # What a refund refers to.
+    business_key: str | None = None  # Names the fact; None for an event that states none.
+    amount_minor: int | None = None
+    currency: str | None = None  # Upper case.
+    is_test: bool | None = None
+    occurred_at: datetime | None = None
+    detail: str | None = None  # For staff and logs.
+    attempt: int | None = None  # Which attempt of the session, where only its number comes back.
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedWebhook:
+    """A verified delivery. Without events, or with IGNORED ones only, it is stored and changes nothing."""
+
+    delivery_key: str  # The same for every delivery of one event.
+    event_type: str  # The provider's name for it.
+    events: tuple[NormalisedEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredEvent:
+    """An event that was read from the provider because its webhook did not arrive; `body` goes into the inbox."""
+
+    body: bytes
+    parsed: ParsedWebhook
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """What the provider says now. `event` is missing while nothing has happened to the money."""
+
+    outcome: Outcome
+    event: NormalisedEvent | None
+    raw_status: str  # In the provider's words, for staff.
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRequest:
+    """Give back a payment, or part of it; no amount means all that is left."""
+
+    payment_reference: str
+    amount: Money | None
+    idempotency_key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundResult:
+    """The provider's refund. A succeeded one may still fail later; a webhook says so."""
+
+    reference: str
+    status: RefundStatus
+
+
+class ProviderUnavailable(Unavailable):
+    """The provider did not say yes or no: whether anything happened is unknown, so ask again and never fail it.
+
+    `is_answered` is true when the provider itself answered that it failed. It then repeats that answer for the same
+    idempotency key, so a new attempt needs a new key; without an answer the same key must be used again.
+    """
+
+    default = _l("The payment provider does not answer right now. Nothing was lost; please try again in a moment.")
+
+    def __init__(
+        self, message: Sentence | None = None, *, is_answered: bool = False, detail: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.is_answered = is_answered
+        self.detail = detail
+
+
+class ProviderRejected(PortalError):
+    """The provider's final no. `message` is for the buyer, `reason` and `detail` are for staff and logs."""
+
+    status: ClassVar[int] = 422
+    code: ClassVar[str] = "provider_rejected"
+    default = _l("The payment provider refused this. Choose another way to pay, or try again later.")
+
+    def __init__(
+        self, message: Sentence | None = None, *, reason: str | None = None, detail: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.detail = detail
+
+
+class InvalidSignature(PortalError):
+    """A webhook that nobody we trust has signed. All of them are answered alike."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "invalid_signature"
+    default = _l("The signature is missing or wrong.")
+
+    def __init__(self, reason: SignatureProblem, *, skew: timedelta | None = None) -> None:
+        super().__init__()
+        self.args = (reason,)  # What a log or a traceback shows; a person reads `message`.
+        self.reason = reason
+        # How far the sender's clock is behind ours (negative: ahead). Known only when the signature itself was right.
+        self.skew = skew
+
+
+class InvalidPayload(PortalError):
+    """A signed body that is not what its provider sends; `reason` says what is wrong with it."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "invalid_payload"
+    default = _l("The body could not be read.")
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.args = (reason,)
+        self.reason = reason
+
+
+class Provider(Protocol):
+    """What every payment provider offers. All calls may be repeated; none runs inside a database transaction."""
+
+    @property
+    def name(self) -> str:
+        """The key in addresses, settings and tables."""
+
+    @property
+    def title(self) -> str:
+        """What people read."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this provider can do."""
+
+    def start(self, request: StartRequest) -> StartResult:
+        """Open a hosted page for one attempt; repeating the request gives the same page.
+
+        Raises ProviderUnavailable (unknown whether it was opened) or ProviderRejected (it was not).
+        """
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes, *, at: datetime) -> ParsedWebhook:
+        """Verify the raw bytes as received, then say what they mean. Talks to nobody.
+
+        Raises InvalidSignature or InvalidPayload, and nothing else whatever the bytes are.
+        """
+
+    def fetch(self, attempt_reference: str) -> FetchResult:
+        """Ask how an attempt stands; the event has the business key that its webhook would have.
+
+        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference.
+        """
+
+    def refund(self, request: RefundRequest) -> RefundResult:
+        """Give money back; repeating the request gives the same refund.
+
+        Raises ProviderUnavailable (unknown) or ProviderRejected (nothing was refunded).
+        """
+
+    def expire(self, attempt_reference: str) -> None:
+        """Close the hosted page: when this returns, the attempt cannot be paid any more. Repeating is harmless.
+
+        Raises ProviderUnavailable, or ProviderRejected with reason "already_completed" when the buyer was faster;
+        `fetch` then tells how that went.
+        """
+
+
+@runtime_checkable
+class RecoversEvents(Protocol):
+    """A provider that can list the events whose webhooks it could not deliver."""
+
+    def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
+        """The undelivered events of the types we use, oldest first. Raises ProviderUnavailable or ProviderRejected."""

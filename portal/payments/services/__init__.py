@@ -1,0 +1,1 @@
+"""What the money core does: open sessions, start attempts, accept webhooks, settle, ask providers."""

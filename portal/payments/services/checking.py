@@ -1,0 +1,181 @@
+"""Asking providers how things stand, so that a lost webhook is found: what they answer goes through the same inbox."""
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from portal.core import clock, outbox
+from portal.core.db import db, unit_of_work
+from portal.core.queues import QueueName
+from portal.core.state import transition
+from portal.payments.extension import current_registry
+from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession
+from portal.payments.providers.base import (
+    FetchResult,
+    ParsedWebhook,
+    Provider,
+    ProviderRejected,
+    ProviderUnavailable,
+    RecoversEvents,
+)
+from portal.payments.providers.registry import UnknownProvider
+from portal.payments.services import starting
+from portal.payments.services.accepting import store_event
+from portal.payments.services.sessions import fail_session
+
+log = structlog.get_logger(__name__)
+
+# How long after the last look an open session is looked at again, by its age.
+_SCHEDULE = (
+    (timedelta(minutes=5), timedelta(minutes=2)),
+    (timedelta(minutes=30), timedelta(minutes=10)),
+    (timedelta(hours=3), timedelta(hours=1)),
+)
+_OPEN = (AttemptStatus.STARTING, AttemptStatus.UNKNOWN, AttemptStatus.OPEN)
+_LATER = timedelta(hours=3)
+_BATCH = 100
+# A paying buyer who was just sent back is worth asking for, but not with every poll of the page.
+_AT_MOST_EVERY = 5
+
+
+def request_check(session: PaymentSession, *, at: datetime) -> None:
+    """Have a worker ask the providers about a session, in the caller's transaction; at most once in five seconds."""
+    if session.is_final:
+        return
+    slot = int(at.timestamp()) // _AT_MOST_EVERY
+    outbox.publish("payment_session.check_requested", key=f"check:{session.id}:{slot}", session_id=session.id)
+
+
+def end_session(session: PaymentSession, *, at: datetime) -> None:
+    """Let a session's time be over, in the caller's transaction: no new try begins, and a worker has the provider
+    close its page. It fails once the provider says that nothing was paid; nothing changes for a finished one."""
+    if session.is_final:
+        return
+    session.expires_at = at
+    session.check_at = at
+    request_check(session, at=at)
+
+
+def request_due_checks(*, at: datetime) -> int:
+    """Plan the checks that are due; returns how many. Opens its own unit of work."""
+    with unit_of_work():
+        sessions = db.session.scalars(
+            db.select(PaymentSession)
+            .where(PaymentSession.check_at.is_not(None), PaymentSession.check_at <= at)
+            .order_by(PaymentSession.check_at)
+            .limit(_BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for session in sessions:
+            session.check_at = _next_check(session, at)
+            request_check(session, at=at)
+    return len(sessions)
+
+
+def _next_check(session: PaymentSession, at: datetime) -> datetime | None:
+    if session.is_final:
+        return None
+    age = at - session.created_at
+    return at + next((wait for limit, wait in _SCHEDULE if age < limit), _LATER)
+
+
+@outbox.handles("payment_session.check_requested", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
+def check_session(session_id: int) -> None:
+    """Ask about every attempt of a session that may still have taken money; close the session when none can.
+
+    A provider that does not answer leaves everything as it is: nothing turns unknown into failed but an answer.
+    """
+    session = db.session.get_one(PaymentSession, session_id)
+    if session.is_final:
+        return
+    unanswered = 0
+    for attempt in list(session.attempts):
+        if attempt.status not in _OPEN:
+            continue
+        try:
+            _check_attempt(session, attempt)
+        except ProviderRejected as error:
+            # A final no: the provider has no such page, so it cannot be paid.
+            _end_attempt(attempt.id, error.detail or error.reason or "the provider does not know it")
+        except (ProviderUnavailable, UnknownProvider) as error:
+            unanswered += 1
+            log.warning("check_unanswered", provider=attempt.provider, attempt_id=attempt.id, error=str(error))
+    if not unanswered:
+        _close_if_over(session_id)
+
+
+def _end_attempt(attempt_id: int, reason: str) -> None:
+    at = clock.now()
+    with unit_of_work():
+        attempt = db.session.get_one(PaymentAttempt, attempt_id, populate_existing=True)
+        if attempt.status in _OPEN:
+            transition(attempt, AttemptStatus.FAILED, by="job:check", at=at, reason=reason)
+
+
+def _check_attempt(session: PaymentSession, attempt: PaymentAttempt) -> None:
+    provider = current_registry().get(attempt.provider)
+    at = clock.now()
+    if attempt.provider_reference is None:
+        if attempt.created_at + timedelta(minutes=1) > at:
+            return  # The request that starts it may still be under way.
+        # The answer to the start was lost. Asking again under the same key tells which page was opened, if any.
+        starting.ask_provider(provider, attempt.id, starting.request_for(session, attempt), at=at)
+        attempt = db.session.get_one(PaymentAttempt, attempt.id)
+    if not provider.capabilities.fetch or attempt.provider_reference is None:
+        return
+    answer = provider.fetch(attempt.provider_reference)
+    if answer.event is None and session.expires_at <= at:
+        answer = _expire(provider, attempt.provider_reference)
+    _store_answer(provider, attempt.provider_reference, answer, at)
+
+
+def _expire(provider: Provider, reference: str) -> FetchResult:
+    """Close the page of a session whose time is up, then ask once more: the buyer may have been faster."""
+    try:
+        provider.expire(reference)
+    except ProviderRejected as error:
+        log.info("expire_refused", provider=provider.name, reason=error.reason)
+    return provider.fetch(reference)
+
+
+def _store_answer(provider: Provider, reference: str, answer: FetchResult, at: datetime) -> None:
+    if answer.event is None:
+        return
+    parsed = ParsedWebhook(
+        delivery_key=f"poll:{reference}:{answer.raw_status}"[:255],
+        event_type=f"poll.{answer.outcome.value}",
+        events=(answer.event,),
+    )
+    store_event(provider.name, parsed, f"asked: {answer.raw_status}", source="poll", at=at)
+
+
+def _close_if_over(session_id: int) -> None:
+    """Fail a session past its time when no attempt of it can be paid any more."""
+    at = clock.now()
+    with unit_of_work():
+        session = db.session.scalars(
+            db.select(PaymentSession)
+            .where(PaymentSession.id == session_id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        ).one()
+        payable = [one for one in session.attempts if one.status not in (AttemptStatus.FAILED, AttemptStatus.PAID)]
+        if session.is_final or session.expires_at > at or payable:
+            return
+        fail_session(session, by="job:check", at=at, reason="expired without payment")
+
+
+def recover_events(*, at: datetime, reach: timedelta = timedelta(days=3)) -> int:
+    """Fetch the events that providers could not deliver into the inbox; returns how many were new."""
+    new = 0
+    for provider in current_registry().enabled():
+        if not isinstance(provider, RecoversEvents):
+            continue
+        try:
+            for recovered in provider.recover_events(at - reach):
+                body = recovered.body.decode("utf-8")
+                answer = store_event(provider.name, recovered.parsed, body, source="poll", at=at)
+                new += answer.word != "duplicate"
+        except (ProviderUnavailable, ProviderRejected) as error:
+            log.warning("recovery_unanswered", provider=provider.name, error=str(error))
+    return new

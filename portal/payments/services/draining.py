@@ -1,0 +1,148 @@
+"""Working off the inbox in batches.
+
+A batch is one transaction. When anything in it fails, it is rolled back and done again with a savepoint for each event,
+so that a poison event parks itself alone; savepoints for every event of every batch would cost more than the events.
+"""
+
+import traceback
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import selectinload
+
+from portal.core import clock
+from portal.core.db import db, unit_of_work
+from portal.core.outbox import backoff
+from portal.core.state import transition
+from portal.payments.models import EventStatus, PaymentSession, ProviderEvent
+from portal.payments.services.settling import apply_event
+
+log = structlog.get_logger(__name__)
+
+BATCH = 50
+MAX_ATTEMPTS = 8
+# A webhook may overtake the transaction that creates its session, but not by days.
+UNMATCHED_FOR = timedelta(days=3)
+_TRACE_LENGTH = 4_000
+
+
+def drain_inbox(*, limit: int = 5_000) -> int:
+    """Apply what is due, oldest first; returns how many events were looked at. Several may drain at once."""
+    looked_at = 0
+    while looked_at < limit:
+        count = _drain_batch()
+        looked_at += count
+        if count < BATCH:
+            break
+    return looked_at
+
+
+def _drain_batch() -> int:
+    at = clock.now()
+    try:
+        with unit_of_work():
+            events = _claim(at)
+            locked = _lock_sessions(events)
+            for event in events:
+                apply_event(event, at=at, locked=locked)
+        return len(events)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the careful way finds out which event it was
+        log.warning("batch_failed", error=f"{type(error).__name__}: {error}"[:500])
+    with unit_of_work():
+        events = _claim(at)
+        locked = _lock_sessions(events)
+        for event in events:
+            _apply_apart(event, at, locked)
+    return len(events)
+
+
+def _claim(at: datetime) -> Sequence[ProviderEvent]:
+    """The next due events, locked; events that another drainer holds are passed over."""
+    return db.session.scalars(
+        db.select(ProviderEvent)
+        .where(ProviderEvent.status == EventStatus.PENDING, ProviderEvent.available_at <= at)
+        .order_by(ProviderEvent.available_at, ProviderEvent.id)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).all()
+
+
+def _lock_sessions(events: Sequence[ProviderEvent]) -> dict[str, PaymentSession]:
+    """Take all session locks of a batch in one order, so that two batches cannot wait for each other."""
+    public_ids = {event.session_public_id for event in events if event.session_public_id}
+    sessions = db.session.scalars(
+        db.select(PaymentSession)
+        .where(PaymentSession.public_id.in_(public_ids))
+        .order_by(PaymentSession.id)
+        .options(selectinload(PaymentSession.attempts))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {session.public_id: session for session in sessions}
+
+
+def _apply_apart(event: ProviderEvent, at: datetime, locked: dict[str, PaymentSession]) -> None:
+    event_id, attempts = event.id, event.attempts
+    try:
+        with db.session.begin_nested():
+            apply_event(event, at=at, locked=locked)
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, the others go on
+        # Objects changed inside the savepoint no longer say what the database says.
+        db.session.expire_all()
+        _park(event_id, attempts + 1, error, at)
+
+
+def _park(event_id: int, attempts: int, error: Exception, at: datetime) -> None:
+    log.error("event_failed", event_id=event_id, attempt=attempts, exc_info=error)
+    trace = "".join(traceback.format_exception(error))[-_TRACE_LENGTH:]
+    event = db.session.get_one(ProviderEvent, event_id)
+    event.attempts = attempts
+    event.last_error = trace
+    event.available_at = at + backoff(attempts)
+    if attempts >= MAX_ATTEMPTS:
+        event.verdict = f"{type(error).__name__}: {error}"[:500]
+        transition(event, EventStatus.FAILED, by="job:webhooks", at=at)
+
+
+def rematch_unmatched(*, at: datetime) -> int:
+    """Put unmatched events whose session exists by now back into the queue; returns how many."""
+    with unit_of_work():
+        ids = db.session.scalars(
+            db.select(ProviderEvent.id)
+            .join(PaymentSession, PaymentSession.public_id == ProviderEvent.session_public_id)
+            .where(ProviderEvent.status == EventStatus.UNMATCHED, ProviderEvent.received_at > at - UNMATCHED_FOR)
+            .limit(500)
+        ).all()
+        for event_id in ids:
+            event = db.session.get_one(ProviderEvent, event_id)
+            transition(event, EventStatus.PENDING, by="job:sweeper", at=at, reason="its session exists now")
+            event.available_at = at
+    return len(ids)
+
+
+def run_again(event_id: int, *, by: str, at: datetime) -> None:
+    """Put a parked event back into the queue with fresh tries, in the caller's transaction.
+
+    Raises InvalidTransition unless it is parked or unmatched.
+    """
+    event = db.session.get_one(ProviderEvent, event_id, with_for_update=True)
+    transition(event, EventStatus.PENDING, by=by, at=at)
+    event.attempts = 0
+    event.available_at = at
+    event.last_error = None
+
+
+def resolve(event_id: int, *, by: str, at: datetime, note: str) -> None:
+    """Note that a person has dealt with a conflict or an unmatched event; the money rows stay as they are."""
+    event = db.session.get_one(ProviderEvent, event_id, with_for_update=True)
+    transition(event, EventStatus.RESOLVED, by=by, at=at, reason=note)
+
+
+def has_due(*, at: datetime) -> bool:
+    """Whether an event waits to be applied."""
+    due = db.select(ProviderEvent.id).where(
+        ProviderEvent.status == EventStatus.PENDING, ProviderEvent.available_at <= at
+    )
+    return db.session.execute(due.limit(1)).first() is not None

@@ -1,0 +1,174 @@
+"""Sending a buyer to a provider: record the attempt, call, record the result; never a call inside a transaction."""
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from portal.core.db import db, unit_of_work
+from portal.core.faults import fault
+from portal.core.state import transition
+from portal.payments.errors import SessionClosed, SessionNotFound
+from portal.payments.extension import current_registry
+from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, SessionStatus
+from portal.payments.providers.base import (
+    Provider,
+    ProviderRejected,
+    ProviderUnavailable,
+    StartRequest,
+    StartResult,
+)
+
+log = structlog.get_logger(__name__)
+
+# A buyer who gets less than this on the provider's page would be thrown out in the middle of paying.
+_SHORTEST_PAGE = timedelta(minutes=35)
+FIRST_CHECK = timedelta(minutes=2)
+_RESUMABLE = (AttemptStatus.STARTING, AttemptStatus.UNKNOWN)
+
+
+def start_attempt(session_id: int, provider_name: str, *, at: datetime) -> str:
+    """Open the provider's hosted page for a session and return its address. Call it outside any transaction.
+
+    Asking again gives the page that is already open; a try whose answer was lost is repeated under its own
+    idempotency key, so no second page can be charged. Raises SessionNotFound, SessionClosed, UnknownProvider,
+    ProviderUnavailable (nothing is known: ask again) or ProviderRejected.
+    """
+    provider = current_registry().get(provider_name)
+    with unit_of_work():
+        session = _locked(session_id)
+        _check_open(session, at)
+        attempt = _attempt_of(session, provider_name, at)
+        if attempt.status is AttemptStatus.OPEN and attempt.redirect_url:
+            return attempt.redirect_url
+        request = request_for(session, attempt)
+    return ask_provider(provider, attempt.id, request, at=at)
+
+
+def first_attempt(session: PaymentSession, provider_name: str, *, at: datetime) -> PaymentAttempt:
+    """Record the first try for a session that was opened in this very transaction, so that nobody else has one yet.
+
+    After the commit hand it to `ask_provider`. Raises UnknownProvider.
+    """
+    current_registry().get(provider_name)
+    return _new_attempt(session, provider_name, number=1, at=at)
+
+
+def ask_provider(provider: Provider, attempt_id: int, request: StartRequest, *, at: datetime) -> str:
+    """Call the provider for a recorded attempt and record what it answers, or that it did not.
+
+    Raises ProviderUnavailable (nothing is known, unless it `is_answered`) or ProviderRejected (this try is over).
+    """
+    fault("start-before-provider")
+    try:
+        result = provider.start(request)
+    except ProviderUnavailable as error:
+        # An answered failure is repeated for the same key for ever, so that try is over; silence decides nothing.
+        became = AttemptStatus.FAILED if error.is_answered else AttemptStatus.UNKNOWN
+        _note_failure(attempt_id, became, error.detail, at=at)
+        raise
+    except ProviderRejected as error:
+        _note_failure(attempt_id, AttemptStatus.FAILED, error.detail or error.reason, at=at)
+        raise
+    fault("start-after-provider")
+    return _record_open(attempt_id, result, at=at)
+
+
+def _record_open(attempt_id: int, result: StartResult, *, at: datetime) -> str:
+    """Keep what the provider answered. The webhook may have been faster: then only the reference is added."""
+    with unit_of_work():
+        session, attempt = _locked_attempt(attempt_id)
+        answer = {
+            "provider_reference": result.reference,
+            "redirect_url": result.redirect_url,
+            "expires_at": result.expires_at,
+            "error": None,
+        }
+        if attempt.status in _RESUMABLE:
+            transition(attempt, AttemptStatus.OPEN, by=f"provider:{attempt.provider}", at=at, values=answer)
+        else:
+            for name, value in answer.items():
+                setattr(attempt, name, value)
+        check_at = at + FIRST_CHECK
+        if session.status is SessionStatus.CREATED:
+            by = f"provider:{attempt.provider}"
+            transition(session, SessionStatus.PENDING, by=by, at=at, values={"check_at": check_at})
+        elif not session.is_final:
+            session.check_at = check_at
+    return result.redirect_url
+
+
+def _locked(session_id: int) -> PaymentSession:
+    """The session under a row lock. Everybody who moves a session takes this lock first, then the attempt's row."""
+    session: PaymentSession | None = db.session.scalar(
+        db.select(PaymentSession)
+        .where(PaymentSession.id == session_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if session is None:
+        raise SessionNotFound
+    return session
+
+
+def _locked_attempt(attempt_id: int) -> tuple[PaymentSession, PaymentAttempt]:
+    """An attempt as it is once its session's lock is held: what was read before may be old."""
+    session = _locked(db.session.get_one(PaymentAttempt, attempt_id).session_id)
+    return session, db.session.get_one(PaymentAttempt, attempt_id, populate_existing=True)
+
+
+def _check_open(session: PaymentSession, at: datetime) -> None:
+    if session.is_final or session.expires_at <= at:
+        raise SessionClosed
+
+
+def _attempt_of(session: PaymentSession, provider_name: str, at: datetime) -> PaymentAttempt:
+    """The attempt to go on with at this provider, or a new one."""
+    for attempt in reversed(session.attempts):
+        if attempt.provider != provider_name:
+            continue
+        still_open = attempt.status is AttemptStatus.OPEN and (attempt.expires_at is None or attempt.expires_at > at)
+        if still_open or attempt.status in _RESUMABLE:
+            return attempt
+    return _new_attempt(session, provider_name, number=len(session.attempts) + 1, at=at)
+
+
+def _new_attempt(session: PaymentSession, provider_name: str, *, number: int, at: datetime) -> PaymentAttempt:
+    attempt = PaymentAttempt(
+        session=session,
+        number=number,
+        provider=provider_name,
+        status=AttemptStatus.STARTING,
+        idempotency_key=f"checkout:{session.public_id}:{number}",
+        created_at=at,
+    )
+    db.session.add(attempt)
+    db.session.flush()
+    return attempt
+
+
+def request_for(session: PaymentSession, attempt: PaymentAttempt) -> StartRequest:
+    """What the provider is asked for an attempt: the same to the letter however often it is asked."""
+    return StartRequest(
+        session_id=session.public_id,
+        attempt=attempt.number,
+        idempotency_key=attempt.idempotency_key,
+        amount=session.amount,
+        description=session.description,
+        success_url=session.success_url,
+        cancel_url=session.cancel_url,
+        customer_email=session.customer_email,
+        expires_at=max(session.expires_at - timedelta(minutes=5), attempt.created_at + _SHORTEST_PAGE),
+        metadata={"session_id": session.public_id},
+        locale=session.locale,
+    )
+
+
+def _note_failure(attempt_id: int, status: AttemptStatus, detail: str | None, *, at: datetime) -> None:
+    with unit_of_work():
+        session, attempt = _locked_attempt(attempt_id)
+        attempt.error = detail
+        if attempt.status in _RESUMABLE and attempt.status is not status:
+            transition(attempt, status, by=f"provider:{attempt.provider}", at=at, reason=detail)
+        if not session.is_final and status is AttemptStatus.UNKNOWN:
+            session.check_at = at + FIRST_CHECK
+    log.warning("attempt_not_started", provider=attempt.provider, attempt_id=attempt_id, became=status.value)

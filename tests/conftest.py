@@ -1,0 +1,190 @@
+"""Fixtures every test may use: both databases, a real Redis, the application, the cast."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, g
+from flask.testing import FlaskClient
+from flask_migrate import upgrade
+from sqlalchemy import event, inspect, text
+
+from portal import config, create_app
+from portal.accounts.models import Role, User
+from portal.core.db import Base, db, dispose
+from portal.extensions import limiter
+from tests import factories, pages
+from tests.servers import postgres, redis
+
+DATABASES = ("sqlite", "postgresql")
+# Every page that any test fetches is checked: valid HTML, labels, CSRF tokens, no dead link, headers.
+Flask.test_client_class = pages.CheckedClient
+# Reading the settings must not depend on the developer's own environment.
+for _name in [
+    name for name in os.environ if name.startswith(("PORTAL_", "STRIPE_", "SMTP_")) and name != "PORTAL_FAULTS"
+]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis.RedisServer]:
+    with redis.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Every test that touches the database runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('database') / 'portal.db'}"
+    server: postgres.Postgres = request.getfixturevalue("postgres_server")
+    return server.create_database("portal")
+
+
+def settings_for(database_url: str, redis_url: str, folder: Path, **changes: Any) -> config.Settings:
+    """Settings of a test application; `changes` replace single ones."""
+    values: dict[str, Any] = {
+        "portal_env": "testing",
+        "secret_key": "a-secret-for-tests-only-0123456789abcdef",
+        "database_url": database_url,
+        "redis_url": redis_url,
+        "portal_url": "http://localhost",
+        "sites_root": str(folder / "sites"),
+        "storage_url": f"file://{folder / 'storage'}",
+        "mailbox_path": str(folder / "mailbox"),
+        "sandbox_webhook_secret": "whsec_c2FuZGJveC1zZWNyZXQtZm9yLXRlc3RzLW9ubHk=",
+        "stripe_secret_key": "sk_test_portal",
+        "stripe_webhook_secret": "whsec_test_secret",
+        "stripe_api_base": "http://127.0.0.1:9",
+        "log_level": "ERROR",
+    }
+    return config.Settings(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def application(
+    database_url: str, redis_server: redis.RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flask]:
+    """One application a database, its schema made by the migrations. Use `app`, which is clean for each test."""
+    app = create_app(settings_for(database_url, redis_server.url, tmp_path_factory.mktemp("portal")))
+    # First of all hooks: `app` below holds one context around a whole test, and Flask would carry `g` (who is signed
+    # in, the form's token, the language) from each request of the test into the next.
+    app.before_request_funcs.setdefault(None, []).insert(0, forget_last_request)
+    with app.app_context():
+        upgrade()
+    yield app
+    dispose(app)
+
+
+def forget_last_request() -> None:
+    """Give a request the empty `g` that it would find outside the tests."""
+    for name in list(g):
+        g.pop(name)
+
+
+@pytest.fixture
+def app(application: Flask, redis_server: redis.RedisServer) -> Iterator[Flask]:
+    """The application with an empty database, an empty Redis and an empty mailbox, inside its context."""
+    redis_server.client().flushall()
+    # There is one limiter, and the application of an earlier test may have left it with a Redis of its own.
+    limiter.init_app(application)
+    limiter._storage_dead = False
+    for letter in Path(application.config["MAILBOX_PATH"]).glob("*"):
+        letter.unlink()
+    with application.app_context():
+        yield application
+        db.session.remove()
+        empty_database()
+
+
+def empty_database() -> None:
+    """Delete every row; children first."""
+    with db.engine.begin() as connection:
+        if db.engine.dialect.name == "postgresql":
+            names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+        else:
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser that has not signed in. Forms need their CSRF token: see `tests/browser_like.py`."""
+    return app.test_client()
+
+
+@pytest.fixture
+def alice(app: Flask) -> User:
+    """The customer whose things they are."""
+    return factories.make_user(email="alice@example.com", name="Alice Nowak")
+
+
+@pytest.fixture
+def bob(app: Flask) -> User:
+    """Another honest customer."""
+    return factories.make_user(email="bob@example.com", name="Bob Kowalski")
+
+
+@pytest.fixture
+def mallory(app: Flask) -> User:
+    """The stranger who tries other people's addresses."""
+    return factories.make_user(email="mallory@example.com", name="Mallory Stranger")
+
+
+@pytest.fixture
+def staff(app: Flask) -> User:
+    """Somebody from the back office."""
+    return factories.make_user(email="staff@example.com", name="Stefan Staff", role=Role.STAFF)
+
+
+@pytest.fixture
+def admin(app: Flask) -> User:
+    """The owner of the business."""
+    return factories.make_user(email="admin@example.com", name="Ada Admin", role=Role.ADMIN)
+
+
+@pytest.fixture
+def login(app: Flask) -> Callable[[User], FlaskClient]:
+    """Sign a user in: `login(alice)` gives their browser."""
+
+    def sign_in(user: User) -> FlaskClient:
+        browser = app.test_client()
+        factories.sign_in(browser, user)
+        return browser
+
+    return sign_in
+
+
+@pytest.fixture
+def count_queries(app: Flask) -> Iterator[Callable[[], int]]:
+    """How many statements were sent since the fixture or the last call; transaction control does not count."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith(("BEGIN", "PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK")):
+            statements.append(statement)
+
+    engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+
+    def take() -> int:
+        count = len(statements)
+        statements.clear()
+        return count
+
+    yield take
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def table_names() -> list[str]:
+    """Every table of the migrated database."""
+    return inspect(db.engine).get_table_names()

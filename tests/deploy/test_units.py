@@ -1,0 +1,77 @@
+"""deploy/systemd: systemd itself finds nothing wrong with the units, and the web service survives a crash."""
+
+import http.client
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.deploy.test_nginx import ROOT, replaced, web_command
+from tests.servers import processes
+
+UNITS = ROOT / "deploy" / "systemd"
+
+
+def lines(unit: str, name: str) -> list[str]:
+    """The values of one setting of a unit."""
+    return [line.removeprefix(name) for line in (UNITS / unit).read_text().splitlines() if line.startswith(name)]
+
+
+def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
+    # A link without a space in its path, which a unit would have to quote.
+    (tmp_path / "portal").symlink_to(ROOT)
+    units = tmp_path / "units"
+    units.mkdir()
+    for unit in UNITS.iterdir():
+        text = unit.read_text()
+        if unit.suffix == ".service":
+            text = replaced(text, {"/opt/portal/.venv": f"{tmp_path}/portal/.venv"})
+            text = text.replace("User=portal", "User=root").replace("Group=portal", "Group=root")
+        (units / unit.name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(str(path) for path in units.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if str(units) in line or "portal" in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_the_units_name_programs_and_files_that_exist() -> None:
+    for unit in UNITS.glob("*.service"):
+        [command] = lines(unit.name, "ExecStart=")
+        words = command.split()
+        assert words[0] == "/opt/portal/.venv/bin/python"
+        for word in words[1:]:
+            if word.endswith(".py"):
+                assert (ROOT / word.removeprefix("/opt/portal/")).is_file(), word
+
+
+def test_the_web_service_starts_again_after_a_crash(tmp_path: Path) -> None:
+    path, log = tmp_path / "web.sock", tmp_path / "web.log"
+    for _ in range(2):
+        for command in lines("portal-web.service", "ExecStartPre="):
+            subprocess.run(command.replace("/run/portal", str(tmp_path)).split(), check=True)
+        web = processes.start(
+            web_command(path, "tests.deploy.echo:app"),
+            log=log,
+            environment=processes.clean_environment(),
+            cwd=ROOT,
+            death_signal=15,
+        )
+        try:
+            processes.wait_for_server(web, lambda: answers(path), what="granian", log=log)
+        finally:
+            processes.kill(web)
+        assert path.exists()  # What the crash left behind, for the next round.
+
+
+def answers(path: Path) -> bool:
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.connect(str(path))
+        connection.request("GET", "/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    finally:
+        connection.close()

@@ -1,0 +1,170 @@
+"""One fixture a provider; `harness` runs a test against each of them."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy.exc import OperationalError
+
+from portal import create_app
+from portal.core import clock
+from portal.core.db import db, unit_of_work
+from portal.core.faults import arm
+from portal.payments.providers.base import Provider
+from portal.payments.providers.sandbox import books
+from portal.payments.providers.stripe import StripeProvider
+from tests import sandbox
+from tests.conftest import settings_for
+from tests.fakes.stripe import FakeStripe, sign
+from tests.payments.providers.harness import PROVIDERS, REFUNDING, Harness
+from tests.servers.redis import RedisServer
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeStripe]:
+    """A Stripe of our own whose webhooks nobody answers."""
+    with FakeStripe() as running:
+        running.control.set_webhooks(lose=True)
+        yield running
+
+
+@pytest.fixture
+def stripe_provider(fake: FakeStripe) -> StripeProvider:
+    """Our adapter, talking to the fake."""
+    return StripeProvider(
+        api_key=fake.api_key, webhook_secrets=[fake.secret], api_base=fake.url, timeout=(1.0, 1.0), retries=0
+    )
+
+
+class StripeHarness:
+    """Stripe's adapter and the fake Stripe."""
+
+    def __init__(self, provider: StripeProvider, fake: FakeStripe) -> None:
+        self.provider = provider
+        self.fake = fake
+
+    def pay(self, reference: str) -> None:
+        self.fake.control.pay(reference)
+
+    def webhooks(self, reference: str) -> list[tuple[Mapping[str, str], bytes]]:
+        session = self.fake.world.get("checkout.session", reference)
+        mine = {reference, session["payment_intent"]}
+        bodies = [
+            json.dumps(event).encode()
+            for event in reversed(self.fake.world.all("event"))
+            if event["data"]["object"]["id"] in mine
+        ]
+        return [(self.sign(body), body) for body in bodies]
+
+    def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
+        at = int(time.time() - age.total_seconds())
+        return {"Stripe-Signature": sign(body, [self.fake.secret], at=at)}
+
+    def foreign_body(self) -> bytes:
+        event = {"id": "evt_1", "object": "event", "type": "account.updated", "created": 1, "livemode": False}
+        return json.dumps({**event, "data": {"object": {"id": "acct_1"}}}).encode()
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        self.fake.control.add_fault("refused", times=100)
+        yield
+        self.fake.control.clear_faults()
+
+
+@pytest.fixture
+def stripe_harness(stripe_provider: StripeProvider, fake: FakeStripe) -> StripeHarness:
+    return StripeHarness(stripe_provider, fake)
+
+
+@pytest.fixture
+def sandbox_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator["SandboxHarness"]:
+    """The sandbox in an application of its own: the contract is held once, whatever the database."""
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
+    with app.app_context():
+        db.create_all()
+        yield SandboxHarness(app)
+        db.session.remove()
+        db.engine.dispose()
+
+
+class SandboxHarness:
+    """The sandbox's adapter and its books."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.provider: Provider = app.extensions["payment_registry"].get("sandbox")
+
+    def pay(self, reference: str) -> None:
+        with unit_of_work():
+            books.pay(reference, method="card", at=clock.now())
+
+    def webhooks(self, reference: str) -> list[tuple[Mapping[str, str], bytes]]:
+        told = books.events_of(books.get_page(reference))
+        return [(self.sign(event.body.encode()), event.body.encode()) for event in told]
+
+    def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
+        told = {event.body.encode(): event.webhook_id for event in sandbox.events(self.app)}
+        return sandbox.signed(self.app, body, webhook_id=told.get(body, "evt_other"), at=clock.now() - age)
+
+    def foreign_body(self) -> bytes:
+        return b'{"type":"account.updated","created":1,"data":{}}'
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        def lose_the_books() -> None:
+            raise OperationalError("SELECT", {}, OSError("the database is away"))
+
+        with arm("sandbox-call", lose_the_books):
+            yield
+
+
+@pytest.fixture(params=PROVIDERS)
+def harness(request: pytest.FixtureRequest) -> Harness:
+    """Each provider in turn."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=REFUNDING)
+def refunding(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[int, bytes], str]]:
+    """Starts a server that gives one answer to everything; returns its address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(status: int, body: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # The base class's name.
+                """Stay quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,59 @@
+"""What the contract's tests need of a provider, beside the provider itself.
+
+To hold another provider to the contract, write a class with these members, a fixture `<name>_harness` that yields it,
+and add the name to `PROVIDERS`.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+from portal.core import clock
+from portal.core.money import Money
+from portal.payments.providers.base import Provider, StartRequest
+
+PROVIDERS = ("stripe", "sandbox")
+REFUNDING = ("stripe", "sandbox")  # Those of them whose capabilities say `refund`.
+
+SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
+
+
+class Harness(Protocol):
+    """A provider, together with the company at its other end."""
+
+    provider: Provider
+
+    def pay(self, reference: str) -> None:
+        """The buyer pays the attempt."""
+
+    def webhooks(self, reference: str) -> list[tuple[Mapping[str, str], bytes]]:
+        """Every delivery about the attempt so far, signed now: headers and body."""
+
+    def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
+        """The headers for any body, signed that long ago with the right secret."""
+
+    def foreign_body(self) -> bytes:
+        """A well-formed event of a type nobody uses."""
+
+    def down(self) -> AbstractContextManager[Any]:
+        """Inside, the company does not answer."""
+
+
+def request(**changes: Any) -> StartRequest:
+    """A request for 49.00 PLN; `changes` replace single fields."""
+    usual = StartRequest(
+        session_id=SESSION_ID,
+        attempt=1,
+        idempotency_key=f"checkout:{SESSION_ID}:1",
+        amount=Money(4900, "PLN"),
+        description="Automation bundle",
+        success_url="https://portal.example/orders/ORD-2026-001/return",
+        cancel_url="https://portal.example/checkout",
+        customer_email="alice@example.com",
+        expires_at=clock.now() + timedelta(hours=2),
+        metadata={"order": "ORD-2026-001"},
+        locale="pl",
+    )
+    return replace(usual, **changes)

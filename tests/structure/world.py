@@ -1,0 +1,134 @@
+"""A small world in which every address of the portal has something to show: bought through the shop's own pages."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy import select
+
+from portal.accounts.models import LoginSession, Role, User
+from portal.catalogue.models import Package
+from portal.core import outbox
+from portal.core.db import Base, db
+from portal.core.mail import MailMessage
+from portal.core.outbox import OutboxMessage
+from portal.orders.models import CartLine, Order
+from portal.payments.models import Invoice, PaymentSession, ProviderEvent
+from tests import factories, sandbox
+from tests.browser_like import post_form
+
+_KEY = re.compile(r'name="key"[^>]*value="([^"]+)"')
+# What changes when somebody only looks, or is refused: when they were last seen, and that they tried.
+_UNIMPORTANT = {"login_sessions": {"last_seen_at"}}
+
+
+@dataclass
+class World:
+    """Who there is, and the arguments of every address about alice's things."""
+
+    app: Flask
+    users: dict[str, User]
+    values: dict[str, str]
+
+    def browser(self, role: str, **signing_in: Any) -> FlaskClient:
+        """A browser of somebody of the cast; "anonymous" has not signed in."""
+        browser = self.app.test_client()
+        if role != "anonymous":
+            factories.sign_in(browser, self.users[role], **signing_in)
+        return browser
+
+    def token(self, browser: FlaskClient) -> str:
+        """A CSRF token that is right for this browser: as Flask-WTF would put it into a form."""
+        with browser.session_transaction() as cookie:
+            cookie.setdefault("csrf_token", "f" * 40)
+            raw = cookie["csrf_token"]
+        signer = URLSafeTimedSerializer(str(self.app.secret_key), salt="wtf-csrf-token")
+        return str(signer.dumps(raw))
+
+
+def build(app: Flask, locale: str = "en") -> World:
+    """Alice buys a package and begins to buy another; everything that follows from it happens."""
+    users = {
+        "alice": factories.make_user(email="alice@example.com", name="Alice Nowak", locale=locale),
+        "mallory": factories.make_user(email="mallory@example.com", name="Mallory Stranger", locale=locale),
+        "unverified": factories.make_user(email="new@example.com", name="Nina New", is_verified=False, locale=locale),
+        "staff": factories.make_user(email="staff@example.com", name="Stefan Staff", role=Role.STAFF, locale=locale),
+        "admin": factories.make_user(email="admin@example.com", name="Ada Admin", role=Role.ADMIN, locale=locale),
+    }
+    factories.make_package(slug="first", name="First package")
+    factories.make_package(slug="second", name="Second package")
+    world = World(app, users, {})
+    buy(world.browser("alice"), "first", lambda page: sandbox.pay(app, page))
+    outbox.drain("mail")
+    with sandbox.carried_in_process(app):
+        outbox.drain("default")
+    browser = world.browser("alice")
+    open_page = buy(browser, "second", lambda page: page)
+    post_form(browser, "/cart/add", {"slug": "second"}, page="/packages/second")
+    world.values = _values(app, users, open_page)
+    db.session.rollback()
+    return world
+
+
+def buy(browser: FlaskClient, slug: str, then: Callable[[str], Any]) -> Any:
+    """Walk from the product page to the provider's page, and go on there."""
+    post_form(browser, "/cart/add", {"slug": slug}, page=f"/packages/{slug}")
+    post_form(browser, "/checkout", {"email": "alice@example.com", "name": "Alice Nowak", "country": "PL"})
+    page = browser.get("/checkout/review").get_data(as_text=True)
+    key = _KEY.search(page)
+    assert key is not None, page
+    answer = post_form(browser, "/checkout/review", {"key": key.group(1), "provider": "sandbox"})
+    assert answer.status_code == 303, answer.get_data(as_text=True)
+    return then(answer.location)
+
+
+def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str]:
+    def newest(statement: Any) -> Any:
+        return db.session.scalars(statement).first()
+
+    order = newest(select(Order).order_by(Order.id))
+    session = newest(select(PaymentSession).order_by(PaymentSession.id))
+    letters = sorted(Path(app.config["MAILBOX_PATH"]).glob("*.eml"))
+    return {
+        "slug": "first",
+        "number": order.number,
+        # Paid orders have nothing left to pay or to cancel.
+        "orders.pay.number": newest(select(Order).order_by(Order.id.desc())).number,
+        "orders.cancelled.number": newest(select(Order).order_by(Order.id.desc())).number,
+        "invoices.show.number": newest(select(Invoice)).number,
+        "invoices.pdf.number": newest(select(Invoice)).number,
+        "public_id": session.public_id,
+        "reference": open_page.rpartition("/")[2],
+        "provider_name": "sandbox",
+        "line_id": str(newest(select(CartLine).order_by(CartLine.id.desc())).id),
+        "session_id": str(newest(select(LoginSession).where(LoginSession.user_id == users["alice"].id)).id),
+        "kind": "billing",
+        "package_id": str(newest(select(Package.id).order_by(Package.id))),
+        "user_id": str(users["alice"].id),
+        "message_id": str(newest(select(OutboxMessage.id))),
+        "mail_id": str(newest(select(MailMessage.id))),
+        "event_id": str(newest(select(ProviderEvent.id))),
+        "filename": "css/portal.css",
+        "name": letters[0].stem,
+        "page": "components",
+        "status": "404",
+        "dev_ui.panel.number": "90",
+        "devtools.attachment.number": "0",
+    }
+
+
+def everything() -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table: what must be the same after a request that was refused."""
+    found = {}
+    db.session.rollback()
+    with db.engine.connect() as connection:
+        for table in Base.metadata.sorted_tables:
+            columns = [c for c in table.columns if c.name not in _UNIMPORTANT.get(table.name, set())]
+            rows = connection.execute(table.select().with_only_columns(*columns)).all()
+            found[table.name] = sorted(tuple(str(value) for value in row) for row in rows)
+    return found
