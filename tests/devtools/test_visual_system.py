@@ -1,18 +1,14 @@
 """The visual system in a real browser: sizes, themes, keyboard, screen reader rules, no script."""
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
-from werkzeug.serving import make_server
 
-from portal import create_app
 from portal.devtools.ui import PAGES
-from tests.conftest import settings_for
 from tests.servers import browser as browsers
+from tests.servers import web
 
 pytestmark = pytest.mark.browser
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -21,14 +17,10 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The gallery on a free port, as the portal serves it."""
-    app: Flask = create_app(settings_for("sqlite://", "redis://127.0.0.1:9/0", tmp_path_factory.mktemp("visual")))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/dev/ui"
-    server.shutdown()
-    thread.join(timeout=10)
-    server.server_close()
+    folder = tmp_path_factory.mktemp("visual")
+    settings = {"DATABASE_URL": f"sqlite:///{folder / 'portal.db'}", "REDIS_URL": "redis://127.0.0.1:9/0"}
+    with web.web(settings) as server:
+        yield f"{server.url}/dev/ui"
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,17 @@ import pytest
 
 from portal.core import clock, faults, outbox
 from portal.core.db import db, unit_of_work
-from portal.payments.models import AttemptStatus, PaymentSession, ProviderEvent, SessionStatus
+from portal.core.queues import QueueName
+from portal.payments.models import (
+    AttemptStatus,
+    Payment,
+    PaymentSession,
+    ProviderEvent,
+    SessionStatus,
+)
+from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook
 from portal.payments.services import checking
+from portal.payments.services.accepting import Answer, store_event
 from portal.payments.services.draining import drain_inbox
 from portal.payments.services.starting import start_attempt
 from tests.fakes.stripe import FakeStripe
@@ -50,6 +59,54 @@ def test_the_late_webhook_after_asking_counts_nothing_twice(fake_stripe: FakeStr
     types = db.session.scalars(db.select(ProviderEvent.event_type)).all()
     assert {"poll.paid", "checkout.session.completed", "payment_intent.succeeded"} <= set(types)
     assert sold.settled == [session.id]
+
+
+def hinted(session: PaymentSession, reference: str | None, key: str = "hint-1") -> Answer:
+    """A stored message that says only that something happened."""
+    fact = NormalisedEvent(Outcome.HINT, session_id=session.public_id, attempt_reference=reference)
+    return store_event("stripe", ParsedWebhook(key, "hint", (fact,)), "{}", source="webhook", at=clock.now())
+
+
+@pytest.mark.parametrize("names_the_attempt", [True, False])
+def test_a_hint_is_not_believed_but_followed(fake_stripe: FakeStripe, sold: Sold, names_the_attempt: bool) -> None:
+    session, reference = started()
+    assert hinted(session, reference if names_the_attempt else None).word == "accepted"
+    drain_inbox()
+    outbox.drain(QueueName.WEBHOOKS)
+    drain_inbox()
+    assert sold.settled == []
+    fake_stripe.control.pay(reference, lose_webhook=True)
+    assert hinted(session, reference if names_the_attempt else None, key="hint-2").word == "accepted"
+    drain_inbox()
+    outbox.drain(QueueName.WEBHOOKS)
+    drain_inbox()
+    assert sold.settled == [session.id]
+
+
+def test_a_hint_that_cannot_be_followed_yet_is_tried_again(fake_stripe: FakeStripe, sold: Sold) -> None:
+    session, reference = started()
+    fake_stripe.control.pay(reference, lose_webhook=True)
+    hinted(session, reference)
+    drain_inbox()
+    fake_stripe.control.add_fault("refused", times=100)
+    outbox.drain(QueueName.WEBHOOKS)
+    fake_stripe.control.clear_faults()
+    with clock.shifted(timedelta(minutes=10)):
+        outbox.drain(QueueName.WEBHOOKS)
+        drain_inbox()
+    assert sold.settled == [session.id]
+
+
+def test_a_hint_about_a_paid_session_finds_the_second_payment(fake_stripe: FakeStripe, sold: Sold) -> None:
+    session, reference = started()
+    paid = NormalisedEvent(Outcome.PAID, session_id=session.public_id, payment_reference="pi_elsewhere")
+    store_event("stripe", ParsedWebhook("evt_paid", "paid", (paid,)), "{}", source="webhook", at=clock.now())
+    drain_inbox()
+    fake_stripe.control.pay(reference, lose_webhook=True)
+    assert hinted(session, reference).word == "accepted"
+    outbox.drain(QueueName.WEBHOOKS)
+    drain_inbox()
+    assert db.session.scalars(db.select(Payment.surplus_reason).order_by(Payment.id)).all() == [None, "second_payment"]
 
 
 def test_the_ticker_asks_when_the_time_has_come(fake_stripe: FakeStripe, sold: Sold) -> None:

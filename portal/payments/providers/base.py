@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     """What a provider's message means for us, in our words."""
 
     PENDING = "pending"  # The buyer is done; the money is on its way.
+    HINT = "hint"  # Something happened to this attempt; `fetch` tells what, the message itself is not believed.
     PAID = "paid"
     FAILED = "failed"  # Final: this attempt can no longer be paid.
     REFUNDED = "refunded"

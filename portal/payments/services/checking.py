@@ -9,9 +9,10 @@ from portal.core.db import db, unit_of_work
 from portal.core.queues import QueueName
 from portal.core.state import transition
 from portal.payments.extension import current_registry
-from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession
+from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, ProviderEvent
 from portal.payments.providers.base import (
     FetchResult,
+    Outcome,
     ParsedWebhook,
     Provider,
     ProviderRejected,
@@ -22,6 +23,7 @@ from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services import starting
 from portal.payments.services.accepting import store_event
 from portal.payments.services.sessions import fail_session
+from portal.payments.services.settling import facts_of
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +129,47 @@ def _check_attempt(session: PaymentSession, attempt: PaymentAttempt) -> None:
     if answer.event is None and session.expires_at <= at:
         answer = _expire(provider, attempt.provider_reference)
     _store_answer(provider, attempt.provider_reference, answer, at)
+
+
+@outbox.handles("provider_event.hinted", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
+def follow_hint(event_id: int) -> None:
+    """Ask about the attempts that an event hinted at, also of a finished session: money may have come twice.
+
+    Raises ProviderUnavailable, so that it is tried again later; nothing else makes sure of a finished session.
+    """
+    event = db.session.get_one(ProviderEvent, event_id)
+    try:
+        provider = current_registry().get(event.provider)
+    except UnknownProvider:
+        log.warning("hint_not_followed", provider=event.provider, event_id=event_id)
+        return
+    at = clock.now()
+    for reference in _hinted_at(event):
+        try:
+            answer = provider.fetch(reference)
+        except ProviderRejected as error:
+            log.warning("hint_refused", provider=event.provider, event_id=event_id, reason=error.reason)
+            continue
+        _store_answer(provider, reference, answer, at)
+
+
+def _hinted_at(event: ProviderEvent) -> list[str]:
+    """The attempts in question: the one that was named, else all that the session has had at this provider."""
+    hints = [fact for fact in facts_of(event) if fact.outcome is Outcome.HINT]
+    named = [fact.attempt_reference for fact in hints if fact.attempt_reference is not None]
+    if named:
+        return named
+    references = db.session.scalars(
+        db.select(PaymentAttempt.provider_reference)
+        .join(PaymentSession)
+        .where(
+            PaymentSession.public_id == event.session_public_id,
+            PaymentAttempt.provider == event.provider,
+            PaymentAttempt.provider_reference.is_not(None),
+        )
+        .order_by(PaymentAttempt.number)
+    )
+    return [reference for reference in references if reference is not None]
 
 
 def _expire(provider: Provider, reference: str) -> FetchResult:

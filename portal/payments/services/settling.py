@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from portal.core import audit
+from portal.core import audit, outbox
 from portal.core.db import db
 from portal.core.faults import fault
 from portal.core.state import transition
@@ -126,6 +126,8 @@ def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Ma
             return _failed(event, session, fact, at)
         case Outcome.PENDING:
             return _pending(event, session, at)
+        case Outcome.HINT:
+            return _hinted(event)
         case _:
             return _reported(event, session, fact)
 
@@ -253,6 +255,12 @@ def _pending(event: ProviderEvent, session: PaymentSession, at: datetime) -> Ver
     if session.status is SessionStatus.PENDING:
         return Verdict(EventStatus.DUPLICATE, "this session was pending before")
     return Verdict(EventStatus.IGNORED, f"overtaken: the session is {session.status.value}")
+
+
+def _hinted(event: ProviderEvent) -> Verdict:
+    """A message that proves nothing by itself, whatever the session's state: second payments begin like first ones."""
+    outbox.publish("provider_event.hinted", key=f"hint:{event.id}", event_id=event.id)
+    return Verdict(EventStatus.APPLIED, "the provider is asked")
 
 
 def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent) -> Verdict:
