@@ -59,11 +59,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
 
 def _attach_limiter(app: Flask) -> None:
-    """Limits are declared on single routes, which check them themselves; the hook that looks for more on every request
-    would cost a webhook a tenth of its time."""
-    hooks = list(app.before_request_funcs.get(None, []))
+    """Limits are declared on single routes, which check them themselves; the hooks that look for more around every
+    request would cost a webhook a tenth of its time."""
+    before = list(app.before_request_funcs.get(None, []))
+    after = list(app.after_request_funcs.get(None, []))
     limiter.init_app(app)
-    app.before_request_funcs[None] = hooks
+    app.before_request_funcs[None] = before
+    app.after_request_funcs[None] = after
 
 
 def _register_payments(app: Flask, settings: config.Settings) -> None:

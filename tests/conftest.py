@@ -101,6 +101,8 @@ def app(application: Flask, redis_server: redis.RedisServer) -> Iterator[Flask]:
         letter.unlink()
     with application.app_context():
         yield application
+        # No wake-up of this test reaches the Redis of the next one.
+        application.extensions["gathered_wake_ups"].wait()
         db.session.remove()
         empty_database()
 
