@@ -11,7 +11,7 @@ from portal.admin import routes as admin_routes
 from portal.catalogue import wiring as catalogue_wiring
 from portal.core import access, db, files, health, htmx, logs, periodic, queues, ui, web
 from portal.core.cookies import PeopleOnlySessions
-from portal.core.languages import LANGUAGES, select_locale
+from portal.core.languages import LANGUAGES, init_templates, select_locale
 from portal.extensions import babel, csrf, limiter, login_manager, migrate
 from portal.orders import wiring as orders_wiring
 from portal.payments import extension as payments_extension
@@ -22,6 +22,12 @@ from portal.payments.providers.sandbox import routes as sandbox_routes
 from portal.site import routes as site_routes
 
 
+class Portal(Flask):
+    """Flask with our templates."""
+
+    jinja_environment = ui.Templates
+
+
 def create_app(settings: config.Settings | None = None) -> Flask:
     """Build the application from settings, by default from the environment.
 
@@ -29,7 +35,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     """
     settings = settings or config.load()
     logs.configure(json_lines=settings.is_production, level=settings.log_level)
-    app = Flask(__name__, template_folder="../templates", static_folder="../static")
+    app = Portal(__name__, template_folder="../templates", static_folder="../static")
     app.config.from_mapping(settings.flask_config())
     app.session_interface = PeopleOnlySessions()
     app.jinja_env.trim_blocks = True
@@ -45,6 +51,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     csrf.init_app(app)
     login_manager.init_app(app)
     babel.init_app(app, locale_selector=select_locale, default_translation_directories="translations")
+    init_templates(app)
     _attach_limiter(app)
     periodic.every(timedelta(hours=1), queues.FORGET_DONE)
     migrate.init_app(app, db.db, directory="migrations")

@@ -175,8 +175,9 @@ def count_queries(app: Flask) -> Iterator[Callable[[], int]]:
         if not statement.startswith(("BEGIN", "PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK")):
             statements.append(statement)
 
-    engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
+    engines = {db.engine, app.extensions["hot_engine"]}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
 
     def take() -> int:
         count = len(statements)
@@ -184,7 +185,8 @@ def count_queries(app: Flask) -> Iterator[Callable[[], int]]:
         return count
 
     yield take
-    event.remove(engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def table_names() -> list[str]:
