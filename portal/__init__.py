@@ -1,5 +1,6 @@
 """The portal: `create_app()` puts the parts together. Wiring only, no rules."""
 
+import os
 from datetime import timedelta
 
 from flask import Flask
@@ -12,7 +13,7 @@ from portal.catalogue import wiring as catalogue_wiring
 from portal.core import access, db, files, health, htmx, logs, periodic, queues, ui, web
 from portal.core.cookies import PeopleOnlySessions
 from portal.core.languages import LANGUAGES, init_templates, select_locale
-from portal.extensions import babel, csrf, limiter, login_manager, migrate
+from portal.extensions import babel, csrf, limiter, login_manager
 from portal.orders import wiring as orders_wiring
 from portal.payments import extension as payments_extension
 from portal.payments import invoice_routes, webhooks
@@ -54,7 +55,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     init_templates(app)
     _attach_limiter(app)
     periodic.every(timedelta(hours=1), queues.FORGET_DONE)
-    migrate.init_app(app, db.db, directory="migrations")
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        attach_migrations(app)
     access.init_app(app)
     ui.register(app)
     app.jinja_env.globals.update(wants_fragment=htmx.wants_fragment, LANGUAGES=LANGUAGES)
@@ -63,6 +65,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     _register_domains(app)
     access.check_all_declared(app)
     return app
+
+
+def attach_migrations(app: Flask) -> None:
+    """Make `flask db` work; a server or a worker has no use for Alembic, and would carry it in each process."""
+    from flask_migrate import Migrate
+
+    Migrate(app, db.db, directory="migrations", render_as_batch=True, compare_type=True)
 
 
 def _attach_limiter(app: Flask) -> None:

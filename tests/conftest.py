@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from flask import Flask, g
 from flask.testing import FlaskClient
-from flask_migrate import upgrade
 from sqlalchemy import event, inspect, text
 
 from portal import config, create_app
@@ -16,6 +15,7 @@ from portal.accounts.models import Role, User
 from portal.core.db import Base, db, dispose
 from portal.extensions import limiter
 from tests import factories, pages
+from tests.migrating import upgrade
 from tests.servers import postgres, redis
 
 DATABASES = ("sqlite", "postgresql")
