@@ -22,7 +22,7 @@ def proportional_set_size(pids: set[int]) -> float:
 def run(bench: Bench, report: Report) -> None:
     """After a warm-up, against bare Flask with the same libraries; then over ten thousand catalogue pages.
 
-    Decision 0014 says why the libraries are part of what it is measured against.
+    Decision 0008 says why the libraries are part of what it is measured against.
     """
     report.section("Memory of the web processes")
     with bench.app("memory") as app:

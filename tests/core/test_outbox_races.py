@@ -230,6 +230,10 @@ def test_a_gathered_wake_up_without_redis_hurts_nobody(app: Flask, own_redis: Re
     for _ in range(3):
         queues.wake_often("files")
     app.extensions["gathered_wake_ups"].wait()
+    own_redis.start()
+    queues.wake_often("files")
+    app.extensions["gathered_wake_ups"].wait()
+    assert len(jobs()) == 1
 
 
 def test_nothing_is_enqueued_for_what_was_rolled_back(app: Flask) -> None:
