@@ -22,8 +22,10 @@ from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
+from tests.fakes.payu import FakePayU
 from tests.fakes.stripe import FakeStripe, sign
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, Harness
+from tests.payments.providers import payu_support
+from tests.payments.providers.harness import PROVIDERS, REFUNDING, UNTIMED, Harness
 from tests.servers.redis import RedisServer
 
 
@@ -84,6 +86,18 @@ def stripe_harness(stripe_provider: StripeProvider, fake: FakeStripe) -> StripeH
 
 
 @pytest.fixture
+def fake_payu() -> Iterator[FakePayU]:
+    """A PayU of our own whose notifications go nowhere."""
+    with FakePayU(webhook_url="") as running:
+        yield running
+
+
+@pytest.fixture
+def payu_harness(fake_payu: FakePayU) -> payu_support.PayUHarness:
+    return payu_support.PayUHarness(payu_support.provider(fake_payu), fake_payu)
+
+
+@pytest.fixture
 def sandbox_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator["SandboxHarness"]:
     """The sandbox in an application of its own: the contract is held once, whatever the database."""
     app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
@@ -135,6 +149,13 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in UNTIMED])
+def timed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider whose signatures carry the time they were made."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 
