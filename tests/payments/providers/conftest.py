@@ -17,7 +17,10 @@ from portal import create_app
 from portal.core import clock
 from portal.core.db import db, unit_of_work
 from portal.core.faults import arm
+from portal.payments.providers import payu as payu_module
+from portal.payments.providers import payu_api, payu_events
 from portal.payments.providers.base import Provider
+from portal.payments.providers.payu import PayUProvider
 from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
@@ -93,8 +96,23 @@ def fake_payu() -> Iterator[FakePayU]:
 
 
 @pytest.fixture
-def payu_harness(fake_payu: FakePayU) -> payu_support.PayUHarness:
-    return payu_support.PayUHarness(payu_support.provider(fake_payu), fake_payu)
+def payu(fake_payu: FakePayU) -> PayUProvider:
+    """Our adapter, talking to the fake."""
+    return payu_support.provider(fake_payu)
+
+
+@pytest.fixture
+def payu_log(monkeypatch: pytest.MonkeyPatch) -> payu_support.Log:
+    """All that PayU's adapter logs."""
+    log = payu_support.Log()
+    for module in (payu_module, payu_api, payu_events):
+        monkeypatch.setattr(module, "log", log)
+    return log
+
+
+@pytest.fixture
+def payu_harness(payu: PayUProvider, fake_payu: FakePayU) -> payu_support.PayUHarness:
+    return payu_support.PayUHarness(payu, fake_payu)
 
 
 @pytest.fixture

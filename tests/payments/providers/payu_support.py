@@ -110,3 +110,15 @@ def refund(**changes: Any) -> dict[str, Any]:
         "extOrderId": SESSION_ID,
         "refund": {name: value for name, value in {**usual, **changes}.items() if value is not None},
     }
+
+
+class Log:
+    """Takes down what a module logs, however logging is set up."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **values: Any) -> None:
+        self.lines.append((event, values))
+
+    warning = error = info
