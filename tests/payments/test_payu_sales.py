@@ -1,0 +1,436 @@
+"""Whole payments at PayU, through sockets both ways: paid, lost, doubled, altered, late, and never believed unread."""
+
+import http.client
+import itertools
+import json
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from portal.core import clock, faults, outbox
+from portal.core.audit import AuditEvent
+from portal.core.db import db, unit_of_work
+from portal.core.queues import QueueName
+from portal.payments.models import (
+    AttemptStatus,
+    EventStatus,
+    Invoice,
+    Payment,
+    PaymentSession,
+    ProviderEvent,
+    SessionStatus,
+)
+from portal.payments.services import checking
+from portal.payments.services.draining import drain_inbox, rematch_unmatched
+from portal.payments.services.starting import start_attempt
+from tests.crowd import all_at_once
+from tests.fakes.payu import SECOND_KEY, FakePayU, sign
+from tests.payments import signed
+from tests.payments.conftest import Sold
+
+PATH = "/api/v1/webhooks/payu"
+
+
+def started(fake: FakePayU) -> tuple[PaymentSession, str]:
+    """A session on PayU's page, and the order's id."""
+    session = signed.make_session()
+    start_attempt(session.id, "payu", at=clock.now())
+    return session, next(reversed(fake.world.orders))
+
+
+def fresh(session: PaymentSession) -> PaymentSession:
+    db.session.rollback()
+    db.session.expire_all()
+    return db.session.get_one(PaymentSession, session.id)
+
+
+def events() -> list[ProviderEvent]:
+    db.session.rollback()
+    db.session.expire_all()
+    return list(db.session.scalars(db.select(ProviderEvent).order_by(ProviderEvent.id)))
+
+
+def work(fake: FakePayU) -> None:
+    """Until nothing is left to do: notifications, the inbox, and what follows from it."""
+    for _round in range(3):
+        fake.webhooks.wait_idle()
+        drain_inbox()
+        outbox.drain(QueueName.WEBHOOKS)
+    drain_inbox()
+
+
+def surplus() -> list[str | None]:
+    return list(db.session.scalars(db.select(Payment.surplus_reason).order_by(Payment.id)))
+
+
+def body_of(fake: FakePayU, key: str) -> bytes:
+    return next(one.body for one in fake.webhooks.sent if one.key == key)
+
+
+def post(browser: FlaskClient, body: bytes, header: str | None = None) -> TestResponse:
+    """Post a notification by hand, rightly signed unless a header is given."""
+    value = sign(body, SECOND_KEY) if header is None else header
+    return browser.post(
+        PATH, data=body, content_type="application/json", headers={"OpenPayu-Signature": value} if value else {}
+    )
+
+
+def press(page: str, action: str) -> str:
+    """Press a button of PayU's page; where the buyer is sent."""
+
+    parts = urlsplit(page)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", f"{parts.path}?{parts.query}", f"action={action}", form)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.status == 303
+    return str(answer.headers["Location"])
+
+
+def test_a_payment_from_the_page_to_the_invoice(payu_company: FakePayU, sold: Sold) -> None:
+    session = signed.make_session()
+    page = start_attempt(session.id, "payu", at=clock.now())
+    assert press(page, "pay") == "http://localhost/ok"
+    work(payu_company)
+    (order,) = payu_company.world.orders.values()
+    told = [(one.key, one.status, one.attempt) for one in payu_company.webhooks.deliveries]
+    assert told == [(f"{order['orderId']}:PENDING", 200, 1), (f"{order['orderId']}:COMPLETED", 200, 1)]
+    paid = fresh(session)
+    assert (paid.status, paid.provider, paid.provider_reference) == (SessionStatus.PAID, "payu", order["orderId"])
+    assert [one.status for one in paid.attempts] == [AttemptStatus.PAID]
+    assert sold.settled == [session.id]
+    payment = db.session.scalars(db.select(Payment)).one()
+    assert payment.business_key == f"payu:{order['orderId']}:paid"
+    assert (payment.amount_minor, payment.currency) == (4900, "PLN")
+    assert db.session.scalars(db.select(Invoice)).one().provider_reference == order["orderId"]
+    assert [one.event_type for one in events()] == ["order.PENDING", "order.COMPLETED", "poll.paid"]
+
+
+def test_whoever_is_refused_returns_with_an_error_and_the_session_has_failed(
+    payu_company: FakePayU, sold: Sold
+) -> None:
+    session = signed.make_session()
+    page = start_attempt(session.id, "payu", at=clock.now())
+    assert press(page, "decline") == "http://localhost/ok?error=501"
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.FAILED
+    assert (sold.settled, sold.failed) == ([], [session.id])
+
+
+def test_whoever_gives_up_can_go_on_with_the_same_page(payu_company: FakePayU) -> None:
+    session = signed.make_session()
+    page = start_attempt(session.id, "payu", at=clock.now())
+    press(page, "leave")
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.PENDING
+    assert start_attempt(session.id, "payu", at=clock.now()) == page
+
+
+def test_a_lost_notification_is_found_by_asking(payu_company: FakePayU, sold: Sold) -> None:
+    session, order = started(payu_company)
+    payu_company.control.pay(order, lose_webhook=True)
+    assert payu_company.webhooks.deliveries == []
+    with clock.shifted(timedelta(minutes=3)):
+        assert checking.request_due_checks(at=clock.now()) == 1
+        work(payu_company)
+    assert fresh(session).status is SessionStatus.PAID
+    assert sold.settled == [session.id]
+
+
+def test_the_late_notification_after_asking_counts_nothing_twice(payu_company: FakePayU, sold: Sold) -> None:
+    session, order = started(payu_company)
+    payu_company.control.pay(order, lose_webhook=True)
+    checking.check_session(session.id)
+    drain_inbox()
+    payu_company.control.resend(f"{order}:COMPLETED")
+    payu_company.control.resend(f"{order}:PENDING")
+    work(payu_company)
+    assert sold.settled == [session.id]
+    assert surplus() == [None]
+
+
+def test_a_notification_twice_is_one_event(payu_company: FakePayU, sold: Sold) -> None:
+    payu_company.control.set_webhooks(copies=2)
+    session, order = started(payu_company)
+    payu_company.control.pay(order)
+    work(payu_company)
+    assert [one.status for one in payu_company.webhooks.deliveries] == [200] * 4
+    assert [one.delivery_key for one in events() if one.source == "webhook"] == [
+        f"{order}:PENDING",
+        f"{order}:COMPLETED",
+    ]
+    assert sold.settled == [session.id]
+
+
+def test_twenty_notifications_and_four_workers_at_once_are_one_sale(
+    app: Flask, payu_company: FakePayU, sold: Sold
+) -> None:
+    session, order = started(payu_company)
+    payu_company.control.pay(order, lose_webhook=True)
+    body = body_of(payu_company, f"{order}:COMPLETED")
+    answers = all_at_once(app, [lambda: post(app.test_client(), body).status_code] * 20)
+    assert answers == [200] * 20
+    all_at_once(app, [drain_inbox] * 4)
+    all_at_once(app, [lambda: outbox.drain(QueueName.WEBHOOKS)] * 4)
+    all_at_once(app, [drain_inbox] * 4)
+    assert sold.settled == [session.id]
+    assert surplus() == [None]
+    assert len([one for one in events() if one.source == "webhook"]) == 1
+
+
+@pytest.mark.parametrize("places", list(itertools.permutations(("PENDING", "COMPLETED", "FINALIZED"))))
+def test_notifications_in_any_order_end_alike(
+    client: FlaskClient, payu_company: FakePayU, sold: Sold, places: tuple[str, ...]
+) -> None:
+    payu_company.control.set_webhooks(lose=True)
+    payu_company.control.set_refunds("FINALIZED")
+    session, order = started(payu_company)
+    payu_company.control.pay(order)
+    refund = payu_company.control.panel_refund(order, 1000)["refund"]["refundId"]
+    for status in places:
+        key = f"{refund if status == 'FINALIZED' else order}:{status}"
+        assert post(client, body_of(payu_company, key)).status_code == 200
+        work(payu_company)
+    assert fresh(session).status is SessionStatus.PAID
+    assert sold.settled == [session.id]
+    assert surplus() == [None]
+    (told,) = [one for one in events() if one.event_type == "refund.FINALIZED"]
+    assert told.session_public_id == session.public_id
+    (fact,) = told.normalised
+    assert (fact["outcome"], fact["payment_reference"], fact["amount_minor"]) == ("refunded", order, 1000)
+    assert fact["business_key"] == f"payu:{refund}:succeeded"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "reason"),
+    [
+        (4899, None, "wrong_amount"),
+        (4901, None, "wrong_amount"),
+        (1, None, "wrong_amount"),
+        (4900, "HUF", "wrong_currency"),
+    ],
+)
+def test_another_amount_than_was_asked_for_is_kept_and_does_not_pay(
+    payu_company: FakePayU, sold: Sold, amount: int, currency: str | None, reason: str
+) -> None:
+    session, order = started(payu_company)
+    payu_company.control.set_amount(order, amount, currency)
+    payu_company.control.pay(order)
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.PENDING
+    assert (sold.settled, surplus()) == ([], [reason])
+
+
+def test_a_notification_that_lies_about_the_amount_changes_nothing(
+    client: FlaskClient, payu_company: FakePayU, sold: Sold
+) -> None:
+    """Rightly signed, and still only a hint: what PayU says when it is asked counts."""
+    payu_company.control.set_webhooks(lose=True)
+    session, order = started(payu_company)
+    payu_company.control.pay(order)
+    body = body_of(payu_company, f"{order}:COMPLETED").replace(b'"4900"', b'"1"')
+    assert post(client, body).status_code == 200
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.PAID
+    assert surplus() == [None]
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "CANCELED", "WAITING_FOR_CONFIRMATION", "PENDING"])
+def test_a_rightly_signed_notification_of_what_never_was_is_not_believed(
+    client: FlaskClient, payu_company: FakePayU, sold: Sold, status: str
+) -> None:
+    """MD5 proves little, and a signature without a time can be played again."""
+    session, order = started(payu_company)
+    said = {**payu_company.world.orders[order], "status": status}
+    assert post(client, json.dumps({"order": said}).encode()).status_code == 200
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.PENDING
+    assert (sold.settled, sold.failed, surplus()) == ([], [], [])
+    assert [one.status for one in fresh(session).attempts] == [AttemptStatus.OPEN]
+
+
+def test_while_payu_does_not_answer_a_notification_pays_nothing_and_is_followed_later(
+    payu_company: FakePayU, sold: Sold
+) -> None:
+    session, order = started(payu_company)
+    payu_company.control.add_fault("status", method="GET", status=503, times=100)
+    payu_company.control.pay(order)
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.PENDING
+    assert sold.settled == []
+    payu_company.control.clear_faults()
+    with clock.shifted(timedelta(minutes=10)):
+        work(payu_company)
+    assert fresh(session).status is SessionStatus.PAID
+    assert sold.settled == [session.id]
+
+
+def test_a_payment_that_no_notification_could_be_followed_for_is_found_by_the_check(
+    payu_company: FakePayU, sold: Sold
+) -> None:
+    """Even when every try to follow it was used up in a long outage."""
+    session, order = started(payu_company)
+    payu_company.control.add_fault("refused", method="GET", times=10_000)
+    payu_company.control.pay(order)
+    for hours in range(1, 12):
+        with clock.shifted(timedelta(hours=hours)):
+            work(payu_company)
+    assert fresh(session).status is SessionStatus.PENDING
+    payu_company.control.clear_faults()
+    with clock.shifted(timedelta(hours=12)):
+        checking.request_due_checks(at=clock.now())
+        work(payu_company)
+    assert sold.settled == [session.id]
+
+
+def altered(body: bytes) -> bytes:
+    return body.replace(b'"COMPLETED"', b'"CANCELED" ')
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "signature=;algorithm=MD5",
+        "sender=checkout;signature=" + "0" * 32 + ";algorithm=MD5;content=DOCUMENT",
+        "sender=checkout;signature={md5};algorithm=SHA-256;content=DOCUMENT",
+        "sender=checkout;signature={sha1};algorithm=SHA-1;content=DOCUMENT",
+        "sender=checkout;signature={md5upper};algorithm=MD5;content=DOCUMENT",
+        "sender=checkout;signature={foreign};algorithm=MD5;content=DOCUMENT",
+        "sender=checkout;signature={md5};signature={md5};algorithm=MD5",
+        "signature=" + "ab" * 5_000,
+    ],
+)
+def test_a_forged_notification_is_refused_and_leaves_one_line(
+    client: FlaskClient, payu_company: FakePayU, header: str
+) -> None:
+    payu_company.control.set_webhooks(lose=True)
+    session, order = started(payu_company)
+    payu_company.control.pay(order)
+    body = body_of(payu_company, f"{order}:COMPLETED")
+
+    def digest(key: str, algorithm: str) -> str:
+        return sign(body, key, algorithm).split("signature=")[1].split(";")[0]
+
+    md5 = digest(SECOND_KEY, "MD5")
+    filled = header.format(
+        md5=md5, md5upper=md5.upper(), sha1=digest(SECOND_KEY, "SHA-1"), foreign=digest("another key", "MD5")
+    )
+    answer = post(client, body, filled)
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == "invalid_signature"
+    work(payu_company)
+    assert events() == []
+    assert fresh(session).status is SessionStatus.PENDING
+    assert "WEBHOOK_PAYU_REFUSED" in db.session.scalars(db.select(AuditEvent.event)).all()
+
+
+def test_an_altered_notification_is_refused(client: FlaskClient, payu_company: FakePayU) -> None:
+    payu_company.control.set_webhooks(lose=True)
+    _session, order = started(payu_company)
+    payu_company.control.pay(order)
+    body = body_of(payu_company, f"{order}:COMPLETED")
+    assert altered(body) != body
+    assert post(client, altered(body), sign(body, SECOND_KEY)).status_code == 400
+    assert events() == []
+
+
+@pytest.mark.parametrize("size", [256 * 1024 + 1, 1024 * 1024])
+def test_a_body_larger_than_any_notification_is_not_read(
+    client: FlaskClient, payu_company: FakePayU, size: int
+) -> None:
+    assert post(client, b"[" * size).status_code == 413
+    assert events() == []
+
+
+def test_a_notification_that_was_not_answered_comes_again(payu_company: FakePayU, sold: Sold) -> None:
+    """Stored, and then the worker of the web server died: PayU's next try finds it stored."""
+    session, order = started(payu_company)
+    failures = itertools.count()
+
+    def fail_twice() -> None:
+        if next(failures) < 2:
+            raise faults.InjectedFault("accept-after-insert")
+
+    with faults.arm("accept-after-insert", fail_twice):
+        payu_company.control.pay(order)
+        payu_company.webhooks.wait_idle()
+    assert [one.status for one in payu_company.webhooks.deliveries].count(500) == 2
+    assert {one.key for one in payu_company.webhooks.deliveries if one.status == 200} == {
+        f"{order}:PENDING",
+        f"{order}:COMPLETED",
+    }
+    work(payu_company)
+    assert sold.settled == [session.id]
+
+
+def test_a_notification_that_overtakes_its_session_waits_for_it(client: FlaskClient, payu_company: FakePayU) -> None:
+    payu_company.control.set_webhooks(lose=True)
+    session, order = started(payu_company)
+    payu_company.control.pay(order)
+    known = session.public_id
+    with unit_of_work():
+        db.session.get_one(PaymentSession, session.id).public_id = "not-yet-committed"
+    # 200, though there is no such session yet: a repetition would only be a duplicate.
+    assert post(client, body_of(payu_company, f"{order}:COMPLETED")).status_code == 200
+    assert [one.status for one in events()] == [EventStatus.UNMATCHED]
+    with unit_of_work():
+        db.session.get_one(PaymentSession, session.id).public_id = known
+    assert rematch_unmatched(at=clock.now()) == 1
+    work(payu_company)
+    assert fresh(session).status is SessionStatus.PAID
+
+
+def test_test_money_does_not_pay_a_live_session(payu_company: FakePayU, sold: Sold) -> None:
+    session, order = started(payu_company)
+    with unit_of_work():
+        db.session.get_one(PaymentSession, session.id).mode = "live"
+    payu_company.control.pay(order)
+    work(payu_company)
+    assert (fresh(session).status, sold.settled, surplus()) == (SessionStatus.PENDING, [], ["wrong_mode"])
+
+
+def test_an_unpaid_order_is_cancelled_after_the_deadline_and_the_session_fails(
+    payu_company: FakePayU, sold: Sold
+) -> None:
+    session, order = started(payu_company)
+    with clock.shifted(timedelta(hours=25)):
+        checking.check_session(session.id)
+        work(payu_company)
+    assert payu_company.world.orders[order]["status"] == "CANCELED"
+    assert (fresh(session).status, sold.failed) == (SessionStatus.FAILED, [session.id])
+
+
+def test_a_payment_under_way_at_the_deadline_is_waited_for(payu_company: FakePayU, sold: Sold) -> None:
+    session, order = started(payu_company)
+    payu_company.control.wait(order)
+    work(payu_company)
+    with clock.shifted(timedelta(hours=25)):
+        checking.check_session(session.id)
+        work(payu_company)
+        assert fresh(session).status is SessionStatus.PENDING
+        payu_company.control.complete(order)
+        work(payu_company)
+    assert (fresh(session).status, sold.settled) == (SessionStatus.PAID, [session.id])
+
+
+def test_wrong_credentials_end_no_payment(payu_company: FakePayU, sold: Sold) -> None:
+    """A changed client secret must not look like "this order does not exist"."""
+    session, order = started(payu_company)
+    payu_company.control.pay(order, lose_webhook=True)
+    payu_company.control.end_tokens()
+    payu_company.control.add_fault("status", path="/pl/standard", status=400, times=10)
+    with clock.shifted(timedelta(hours=25)):
+        checking.check_session(session.id)
+        work(payu_company)
+        assert [one.status for one in fresh(session).attempts] == [AttemptStatus.OPEN]
+        payu_company.control.clear_faults()
+        checking.check_session(session.id)
+        work(payu_company)
+    assert sold.settled == [session.id]
