@@ -15,13 +15,13 @@ from portal.payments.models import AttemptStatus, Payment, PaymentAttempt, Payme
 from portal.payments.providers.base import AlreadyStarted, ProviderUnavailable
 from portal.payments.services import starting
 from portal.payments.services.checking import check_session
-from portal.payments.services.draining import drain_inbox
 from portal.payments.services.sessions import fail_session
 from portal.payments.services.starting import start_attempt
 from tests.crowd import all_at_once
 from tests.fakes.payu import FakePayU
 from tests.payments import signed
 from tests.payments.conftest import Sold
+from tests.payments.payu_selling import work
 
 ORDERS = "/api/v2_1/orders"
 
@@ -49,15 +49,6 @@ def at_payu(fake: FakePayU) -> dict[str, str]:
 
 def order_named(fake: FakePayU, name: str) -> str:
     return next(order_id for order_id, order in fake.world.orders.items() if order["extOrderId"] == name)
-
-
-def work(fake: FakePayU) -> None:
-    """Until nothing is left to do: notifications, the inbox, and what follows from it."""
-    for _round in range(3):
-        fake.webhooks.wait_idle()
-        drain_inbox()
-        outbox.drain(QueueName.WEBHOOKS)
-    drain_inbox()
 
 
 def lost(fake: FakePayU, session: PaymentSession) -> None:
@@ -93,8 +84,7 @@ def test_an_answer_that_never_was_needs_no_second_order(payu_company: FakePayU) 
 def test_twenty_clicks_at_once_open_one_order_and_all_are_sent_there(app: Flask, payu_company: FakePayU) -> None:
     session = signed.make_session()
     payu_company.control.add_fault("latency", method="POST", path=ORDERS, seconds=0.3)
-    click: Callable[[], str] = lambda: start_attempt(session.id, "payu", at=clock.now())  # noqa: E731
-    answers = all_at_once(app, [click] * 20)
+    answers = all_at_once(app, [lambda: start_attempt(session.id, "payu", at=clock.now())] * 20)
     assert set(answers) == {attempts()[0].redirect_url}
     assert at_payu(payu_company) == {session.public_id: "NEW"}
     assert statuses() == [AttemptStatus.OPEN]

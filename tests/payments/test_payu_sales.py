@@ -2,17 +2,14 @@
 
 import http.client
 import itertools
-import json
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from portal.core import clock, faults, outbox
-from portal.core.audit import AuditEvent
 from portal.core.db import db, unit_of_work
 from portal.core.queues import QueueName
 from portal.payments.models import (
@@ -21,62 +18,16 @@ from portal.payments.models import (
     Invoice,
     Payment,
     PaymentSession,
-    ProviderEvent,
     SessionStatus,
 )
 from portal.payments.services import checking
 from portal.payments.services.draining import drain_inbox, rematch_unmatched
 from portal.payments.services.starting import start_attempt
 from tests.crowd import all_at_once
-from tests.fakes.payu import SECOND_KEY, FakePayU, sign
+from tests.fakes.payu import FakePayU
 from tests.payments import signed
 from tests.payments.conftest import Sold
-
-PATH = "/api/v1/webhooks/payu"
-
-
-def started(fake: FakePayU) -> tuple[PaymentSession, str]:
-    """A session on PayU's page, and the order's id."""
-    session = signed.make_session()
-    start_attempt(session.id, "payu", at=clock.now())
-    return session, next(reversed(fake.world.orders))
-
-
-def fresh(session: PaymentSession) -> PaymentSession:
-    db.session.rollback()
-    db.session.expire_all()
-    return db.session.get_one(PaymentSession, session.id)
-
-
-def events() -> list[ProviderEvent]:
-    db.session.rollback()
-    db.session.expire_all()
-    return list(db.session.scalars(db.select(ProviderEvent).order_by(ProviderEvent.id)))
-
-
-def work(fake: FakePayU) -> None:
-    """Until nothing is left to do: notifications, the inbox, and what follows from it."""
-    for _round in range(3):
-        fake.webhooks.wait_idle()
-        drain_inbox()
-        outbox.drain(QueueName.WEBHOOKS)
-    drain_inbox()
-
-
-def surplus() -> list[str | None]:
-    return list(db.session.scalars(db.select(Payment.surplus_reason).order_by(Payment.id)))
-
-
-def body_of(fake: FakePayU, key: str) -> bytes:
-    return next(one.body for one in fake.webhooks.sent if one.key == key)
-
-
-def post(browser: FlaskClient, body: bytes, header: str | None = None) -> TestResponse:
-    """Post a notification by hand, rightly signed unless a header is given."""
-    value = sign(body, SECOND_KEY) if header is None else header
-    return browser.post(
-        PATH, data=body, content_type="application/json", headers={"OpenPayu-Signature": value} if value else {}
-    )
+from tests.payments.payu_selling import body_of, events, fresh, post, started, surplus, work
 
 
 def press(page: str, action: str) -> str:
@@ -227,34 +178,6 @@ def test_another_amount_than_was_asked_for_is_kept_and_does_not_pay(
     assert (sold.settled, surplus()) == ([], [reason])
 
 
-def test_a_notification_that_lies_about_the_amount_changes_nothing(
-    client: FlaskClient, payu_company: FakePayU, sold: Sold
-) -> None:
-    """Rightly signed, and still only a hint: what PayU says when it is asked counts."""
-    payu_company.control.set_webhooks(lose=True)
-    session, order = started(payu_company)
-    payu_company.control.pay(order)
-    body = body_of(payu_company, f"{order}:COMPLETED").replace(b'"4900"', b'"1"')
-    assert post(client, body).status_code == 200
-    work(payu_company)
-    assert fresh(session).status is SessionStatus.PAID
-    assert surplus() == [None]
-
-
-@pytest.mark.parametrize("status", ["COMPLETED", "CANCELED", "WAITING_FOR_CONFIRMATION", "PENDING"])
-def test_a_rightly_signed_notification_of_what_never_was_is_not_believed(
-    client: FlaskClient, payu_company: FakePayU, sold: Sold, status: str
-) -> None:
-    """MD5 proves little, and a signature without a time can be played again."""
-    session, order = started(payu_company)
-    said = {**payu_company.world.orders[order], "status": status}
-    assert post(client, json.dumps({"order": said}).encode()).status_code == 200
-    work(payu_company)
-    assert fresh(session).status is SessionStatus.PENDING
-    assert (sold.settled, sold.failed, surplus()) == ([], [], [])
-    assert [one.status for one in fresh(session).attempts] == [AttemptStatus.OPEN]
-
-
 def test_while_payu_does_not_answer_a_notification_pays_nothing_and_is_followed_later(
     payu_company: FakePayU, sold: Sold
 ) -> None:
@@ -287,66 +210,6 @@ def test_a_payment_that_no_notification_could_be_followed_for_is_found_by_the_ch
         checking.request_due_checks(at=clock.now())
         work(payu_company)
     assert sold.settled == [session.id]
-
-
-def altered(body: bytes) -> bytes:
-    return body.replace(b'"COMPLETED"', b'"CANCELED" ')
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "signature=;algorithm=MD5",
-        "sender=checkout;signature=" + "0" * 32 + ";algorithm=MD5;content=DOCUMENT",
-        "sender=checkout;signature={md5};algorithm=SHA-256;content=DOCUMENT",
-        "sender=checkout;signature={sha1};algorithm=SHA-1;content=DOCUMENT",
-        "sender=checkout;signature={md5upper};algorithm=MD5;content=DOCUMENT",
-        "sender=checkout;signature={foreign};algorithm=MD5;content=DOCUMENT",
-        "sender=checkout;signature={md5};signature={md5};algorithm=MD5",
-        "signature=" + "ab" * 5_000,
-    ],
-)
-def test_a_forged_notification_is_refused_and_leaves_one_line(
-    client: FlaskClient, payu_company: FakePayU, header: str
-) -> None:
-    payu_company.control.set_webhooks(lose=True)
-    session, order = started(payu_company)
-    payu_company.control.pay(order)
-    body = body_of(payu_company, f"{order}:COMPLETED")
-
-    def digest(key: str, algorithm: str) -> str:
-        return sign(body, key, algorithm).split("signature=")[1].split(";")[0]
-
-    md5 = digest(SECOND_KEY, "MD5")
-    filled = header.format(
-        md5=md5, md5upper=md5.upper(), sha1=digest(SECOND_KEY, "SHA-1"), foreign=digest("another key", "MD5")
-    )
-    answer = post(client, body, filled)
-    assert answer.status_code == 400
-    assert answer.get_json()["error"]["code"] == "invalid_signature"
-    work(payu_company)
-    assert events() == []
-    assert fresh(session).status is SessionStatus.PENDING
-    assert "WEBHOOK_PAYU_REFUSED" in db.session.scalars(db.select(AuditEvent.event)).all()
-
-
-def test_an_altered_notification_is_refused(client: FlaskClient, payu_company: FakePayU) -> None:
-    payu_company.control.set_webhooks(lose=True)
-    _session, order = started(payu_company)
-    payu_company.control.pay(order)
-    body = body_of(payu_company, f"{order}:COMPLETED")
-    assert altered(body) != body
-    assert post(client, altered(body), sign(body, SECOND_KEY)).status_code == 400
-    assert events() == []
-
-
-@pytest.mark.parametrize("size", [256 * 1024 + 1, 1024 * 1024])
-def test_a_body_larger_than_any_notification_is_not_read(
-    client: FlaskClient, payu_company: FakePayU, size: int
-) -> None:
-    assert post(client, b"[" * size).status_code == 413
-    assert events() == []
 
 
 def test_a_notification_that_was_not_answered_comes_again(payu_company: FakePayU, sold: Sold) -> None:
