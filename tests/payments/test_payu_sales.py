@@ -288,12 +288,12 @@ def test_wrong_credentials_end_no_payment(payu_company: FakePayU, sold: Sold) ->
     session, order = started(payu_company)
     payu_company.control.pay(order, lose_webhook=True)
     payu_company.control.end_tokens()
-    payu_company.control.add_fault("status", path="/pl/standard", status=400, times=10)
+    secret, payu_company.client_secret = payu_company.client_secret, "changed"
     with clock.shifted(timedelta(hours=25)):
         checking.check_session(session.id)
         work(payu_company)
         assert [one.status for one in fresh(session).attempts] == [AttemptStatus.OPEN]
-        payu_company.control.clear_faults()
+        payu_company.client_secret = secret
         checking.check_session(session.id)
         work(payu_company)
     assert sold.settled == [session.id]

@@ -57,6 +57,7 @@ class FakePayU:
     webhook_url: str | None = None
     port: int = 0
     second_key: str = SECOND_KEY
+    client_secret: str = CLIENT_SECRET
     token_seconds: int = 43199
     webhooks: Notifications = field(init=False)
     world: World = field(init=False)
@@ -207,7 +208,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _authorize(self, body: str) -> tuple[int, Any]:
         form = {name: values[0] for name, values in parse_qs(body).items()}
-        wanted = {"grant_type": "client_credentials", "client_id": POS_ID, "client_secret": CLIENT_SECRET}
+        wanted = {
+            "grant_type": "client_credentials",
+            "client_id": POS_ID,
+            "client_secret": self.server.fake.client_secret,
+        }
         if form != wanted:
             return 401, {"error": "invalid_client", "error_description": "Bad client credentials"}
         token = secrets.token_hex(16)
