@@ -22,6 +22,7 @@ from portal.payments.models import (
 )
 from portal.payments.services import checking
 from portal.payments.services.draining import drain_inbox, rematch_unmatched
+from portal.payments.services.sessions import fail_session
 from portal.payments.services.starting import start_attempt
 from tests.crowd import all_at_once
 from tests.fakes.payu import FakePayU
@@ -297,3 +298,44 @@ def test_wrong_credentials_end_no_payment(payu_company: FakePayU, sold: Sold) ->
         checking.check_session(session.id)
         work(payu_company)
     assert sold.settled == [session.id]
+
+
+def test_money_for_a_session_that_is_over_is_kept_apart(payu_company: FakePayU, sold: Sold) -> None:
+    session, order = started(payu_company)
+    with unit_of_work():
+        fail_session(db.session.get_one(PaymentSession, session.id), by="test", at=clock.now(), reason="cancelled")
+    payu_company.control.pay(order)
+    work(payu_company)
+    assert (fresh(session).status, sold.settled, surplus()) == (SessionStatus.FAILED, [], ["after_failure"])
+
+
+def test_a_page_of_a_session_that_is_over_is_closed_when_somebody_begins_to_pay(
+    payu_company: FakePayU, sold: Sold
+) -> None:
+    session, order = started(payu_company)
+    with unit_of_work():
+        fail_session(db.session.get_one(PaymentSession, session.id), by="test", at=clock.now(), reason="cancelled")
+    payu_company.control.wait(order)
+    work(payu_company)
+    assert payu_company.world.orders[order]["status"] == "CANCELED"
+    assert (fresh(session).status, surplus()) == (SessionStatus.FAILED, [])
+
+
+def test_thirty_payments_come_right_though_notifications_are_lost_doubled_and_shuffled(
+    payu_company: FakePayU, sold: Sold
+) -> None:
+    payu_company.control.set_webhooks(lose_rate=0.4, double_rate=0.2, order="shuffled")
+    sessions = [started(payu_company) for _ in range(30)]
+    for number, (_session, order) in enumerate(sessions):
+        (payu_company.control.decline if number % 10 == 0 else payu_company.control.pay)(order)
+    work(payu_company)
+    waiting = [session for session, _order in sessions if not fresh(session).is_final]
+    assert waiting, "PayU was too good: nothing was lost"
+    for minutes in (3, 14):
+        with clock.shifted(timedelta(minutes=minutes)):
+            checking.request_due_checks(at=clock.now())
+            work(payu_company)
+    paid = [session.id for number, (session, _order) in enumerate(sessions) if number % 10]
+    assert sorted(sold.settled) == sorted(paid)
+    assert {fresh(session).status for session, _order in sessions} == {SessionStatus.PAID, SessionStatus.FAILED}
+    assert surplus() == [None] * len(paid)
