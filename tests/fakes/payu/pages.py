@@ -7,7 +7,7 @@ from tests.fakes.payu.world import Object
 # The form's value, what the button says, and the words below it.
 CHOICES = (
     ("pay", "Pay", "Card, BLIK or transfer: the money is there at once."),
-    ("wait", "Pay, and let the bank wait", "The order stays pending; complete it with /_control/complete."),
+    ("wait", "Pay, and let the bank wait", "The order stays pending until it is completed by hand."),
     ("decline", "Be refused", "You return to the shop with error=501."),
     ("lose", "Pay, and lose the notification", "The money is there, but the shop is not told."),
     ("leave", "Give up", "You return to the shop; the order stays open."),
@@ -15,7 +15,7 @@ CHOICES = (
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a2b16}
 h1{font-size:1.25rem}.amount{font-size:2rem;font-weight:600}.note{color:#4c5a47}
-li{display:flex;gap:1rem;align-items:baseline;padding:.4rem 0}ul{list-style:none;padding:0}
+li{display:flex;flex-wrap:wrap;gap:.3rem 1rem;align-items:baseline;padding:.4rem 0}li .note{flex:1 1 15rem}ul{list-style:none;padding:0}
 button{font:inherit;min-width:16rem;padding:.5rem 1rem;border:0;border-radius:6px;background:#3f7300;color:#fff}
 .banner{background:#eef7dd;padding:.5rem 1rem;border-radius:6px}
 """
