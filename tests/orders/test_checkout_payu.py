@@ -65,6 +65,7 @@ def test_payu_is_not_offered_in_a_currency_its_contract_lacks(client: FlaskClien
 
 def test_a_lost_page_is_no_dead_end(client: FlaskClient, payu: FakePayU) -> None:
     payu.control.add_fault("lost_answer", method="POST", path="/api/v2_1/orders")
+    client.environ_base["REMOTE_ADDR"] = "203.0.113.7"
     shop.ready(client, make_package(price_minor=6900))
     key = shop.review_key(client)
     assert shop.place(client, provider="payu").status_code == 503
@@ -74,3 +75,4 @@ def test_a_lost_page_is_no_dead_end(client: FlaskClient, payu: FakePayU) -> None
     assert set(names) == {session.public_id, f"{session.public_id}-2"}
     assert again.headers["Location"] == payu.world.page_url(names[f"{session.public_id}-2"])
     assert [attempt.number for attempt in session.attempts] == [1, 2]
+    assert {order["customerIp"] for order in payu.world.orders.values()} == {"203.0.113.7"}

@@ -90,6 +90,15 @@ def test_twenty_clicks_at_once_open_one_order_and_all_are_sent_there(app: Flask,
     assert statuses() == [AttemptStatus.OPEN]
 
 
+def test_ten_clicks_at_once_after_a_lost_answer_open_one_more_order(app: Flask, payu_company: FakePayU) -> None:
+    session = signed.make_session()
+    lost(payu_company, session)
+    answers = all_at_once(app, [lambda: start_attempt(session.id, "payu", at=clock.now())] * 10)
+    assert statuses() == [AttemptStatus.FAILED, AttemptStatus.OPEN]
+    assert set(answers) == {attempts()[1].redirect_url}
+    assert at_payu(payu_company) == {session.public_id: "NEW", f"{session.public_id}-2": "NEW"}
+
+
 def test_a_click_while_the_first_call_is_under_way_gives_nothing_up(
     payu_company: FakePayU, monkeypatch: pytest.MonkeyPatch
 ) -> None:
