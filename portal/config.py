@@ -28,6 +28,7 @@ _CHOICES = {
 }
 _RANGES = {"trusted_proxies": (0, 9), "smtp_port": (1, 65_535)}
 _SHORTEST_KEY = 16
+_PAYU_HOSTS = {"test": "secure.snd.payu.com", "live": "secure.payu.com"}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -78,6 +79,12 @@ class Settings:
     stripe_publishable_key: str = ""
     stripe_webhook_secret: str = ""
     stripe_api_base: str = ""
+    payu_merchant_id: str = ""
+    payu_client_id: str = ""
+    payu_secret_key: str = ""
+    payu_webhook_secret: str = ""
+    payu_currencies: str = "PLN"
+    payu_api_url: str = ""
 
     staff_second_factor: bool = False
 
@@ -230,6 +237,27 @@ def _check_payments(settings: Settings) -> list[str]:
             is_long_enough = False
         if not is_long_enough:
             problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
+    return [*problems, *_check_payu(settings)]
+
+
+def _check_payu(settings: Settings) -> list[str]:
+    problems = []
+    account = ("payu_merchant_id", "payu_secret_key", "payu_webhook_secret")
+    if any(getattr(settings, name) for name in account):
+        problems += [f"{name.upper()}: needed for PayU" for name in account if not getattr(settings, name)]
+    for name in ("payu_merchant_id", "payu_client_id"):
+        if getattr(settings, name) and not re.fullmatch(r"[0-9]{1,20}", getattr(settings, name)):
+            problems.append(f"{name.upper()}: must be PayU's number, such as 300746")
+    currencies = [part.strip() for part in settings.payu_currencies.split(",") if part.strip()]
+    if not currencies or any(not re.fullmatch(r"[A-Z]{3}", currency) for currency in currencies):
+        problems.append("PAYU_CURRENCIES: must be currency codes such as PLN,EUR")
+    host = urlsplit(settings.payu_api_url).hostname if _is_origin(settings.payu_api_url) else None
+    if settings.payu_api_url and host is None:
+        problems.append("PAYU_API_URL: must be an address such as https://secure.payu.com")
+    elif settings.payu_api_url and settings.is_production and not settings.payu_api_url.startswith("https://"):
+        problems.append("PAYU_API_URL: production needs https://")
+    if host == _PAYU_HOSTS["test" if settings.payment_mode == "live" else "live"]:
+        problems.append(f"PAYU_API_URL: is not one for PAYMENT_MODE={settings.payment_mode}")
     return problems
 
 

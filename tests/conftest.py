@@ -23,7 +23,7 @@ DATABASES = ("sqlite", "postgresql")
 Flask.test_client_class = pages.CheckedClient
 # Reading the settings must not depend on the developer's own environment.
 for _name in [
-    name for name in os.environ if name.startswith(("PORTAL_", "STRIPE_", "SMTP_")) and name != "PORTAL_FAULTS"
+    name for name in os.environ if name.startswith(("PORTAL_", "STRIPE_", "PAYU_", "SMTP_")) and name != "PORTAL_FAULTS"
 ]:
     del os.environ[_name]
 

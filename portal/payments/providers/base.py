@@ -51,6 +51,8 @@ class Capabilities:
     partial_refund: bool
     fetch: bool
     methods: tuple[str, ...]  # "card", "blik", "transfer", "crypto": what checkout shows.
+    repeats_start: bool = True  # A repeated `start` gives the same page; else it raises AlreadyStarted.
+    currencies: frozenset[str] | None = None  # Where the account decides; None leaves it to the registry's row.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class StartRequest:
     expires_at: datetime
     metadata: Mapping[str, str]
     locale: str | None
+    # The buyer's network address while they wait for the answer, for providers that ask for it; stored nowhere.
+    client_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,23 @@ class ProviderRejected(PortalError):
         self.detail = detail
 
 
+class AlreadyStarted(ProviderRejected):
+    """This attempt has a page already, whose address the provider told once and does not tell again.
+
+    Either another call is about to record it, or the answer that had it was lost. Only providers whose capabilities
+    lack `repeats_start` raise it.
+    """
+
+    code: ClassVar[str] = "already_started"
+
+    def __init__(self, *, detail: str | None = None) -> None:
+        super().__init__(
+            _l("The payment page that was opened before got lost. Please try again."),
+            reason="already_started",
+            detail=detail,
+        )
+
+
 class InvalidSignature(PortalError):
     """A webhook that nobody we trust has signed. All of them are answered alike."""
 
@@ -220,9 +241,10 @@ class Provider(Protocol):
         """What this provider can do."""
 
     def start(self, request: StartRequest) -> StartResult:
-        """Open a hosted page for one attempt; repeating the request gives the same page.
+        """Open a hosted page for one attempt; repeating the request gives the same page, and never a second one.
 
-        Raises ProviderUnavailable (unknown whether it was opened) or ProviderRejected (it was not).
+        Raises ProviderUnavailable (unknown whether it was opened), ProviderRejected (it was not), or AlreadyStarted
+        (it was, by an earlier call, and its address is not told again).
         """
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes, *, at: datetime) -> ParsedWebhook:

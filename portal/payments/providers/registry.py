@@ -41,6 +41,24 @@ def _stripe(settings: Settings) -> Provider | None:
     )
 
 
+def _payu(settings: Settings) -> Provider | None:
+    if not settings.payu_secret_key:
+        return None
+    # Here, because the HTTP client takes a quarter of a second to load.
+    from portal.payments.providers.payu import LIVE_URL, SANDBOX_URL, PayUProvider
+
+    usual = LIVE_URL if settings.payment_mode == "live" else SANDBOX_URL
+    return PayUProvider(
+        pos_id=settings.payu_merchant_id,
+        client_id=settings.payu_client_id or settings.payu_merchant_id,
+        client_secret=settings.payu_secret_key,
+        webhook_secrets=_list(settings.payu_webhook_secret),
+        currencies=_list(settings.payu_currencies),
+        api_url=settings.payu_api_url or usual,
+        portal_url=settings.portal_url,
+    )
+
+
 def _sandbox(settings: Settings) -> Provider | None:
     # Its settings are refused in production already; whoever builds them by hand is stopped here.
     if not settings.sandbox_enabled or settings.is_production:
@@ -57,9 +75,16 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _is_agreed(provider: Provider, currency: str) -> bool:
+    """Whether our account at the provider has this currency, as far as the account decides."""
+    agreed = provider.capabilities.currencies
+    return agreed is None or currency in agreed
+
+
 # In the order checkout shows them.
 ROWS: tuple[Row, ...] = (
     Row("stripe", _stripe, takes=lambda currency: currency != "UGX"),
+    Row("payu", _payu),
     Row("sandbox", _sandbox),
 )
 
@@ -89,7 +114,11 @@ class Registry:
 
     def for_checkout(self, currency: str) -> tuple[Provider, ...]:
         """Those that take this currency, in the order to show them."""
-        return tuple(self._providers[name] for name, row in self._rows.items() if row.takes(currency))
+        return tuple(
+            self._providers[name]
+            for name, row in self._rows.items()
+            if row.takes(currency) and _is_agreed(self._providers[name], currency)
+        )
 
     def methods(self, name: str, currency: str) -> tuple[str, ...]:
         """How one can pay there in this currency: BLIK in PLN only, for instance. Raises UnknownProvider."""

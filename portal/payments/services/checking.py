@@ -131,6 +131,24 @@ def _check_attempt(session: PaymentSession, attempt: PaymentAttempt) -> None:
     _store_answer(provider, attempt.provider_reference, answer, at)
 
 
+@outbox.handles("payment_attempt.abandoned", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
+def close_abandoned(attempt_id: int) -> None:
+    """Close a page that nobody is sent to any more; whoever paid there all the same is found.
+
+    Raises ProviderUnavailable, so that it is tried again later.
+    """
+    attempt = db.session.get_one(PaymentAttempt, attempt_id)
+    if attempt.provider_reference is None:
+        return
+    try:
+        provider = current_registry().get(attempt.provider)
+        answer = _expire(provider, attempt.provider_reference)
+    except (UnknownProvider, ProviderRejected) as error:
+        log.warning("abandoned_not_closed", provider=attempt.provider, attempt_id=attempt_id, error=str(error))
+        return
+    _store_answer(provider, attempt.provider_reference, answer, clock.now())
+
+
 @outbox.handles("provider_event.hinted", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
 def follow_hint(event_id: int) -> None:
     """Ask about the attempts that an event hinted at, also of a finished session: money may have come twice.
@@ -147,6 +165,9 @@ def follow_hint(event_id: int) -> None:
     for reference in _hinted_at(event):
         try:
             answer = provider.fetch(reference)
+            if answer.outcome is Outcome.PENDING and _is_stray(event, reference):
+                log.warning("stray_page_closed", provider=event.provider, event_id=event_id, reference=reference)
+                answer = _expire(provider, reference)
         except ProviderRejected as error:
             log.warning("hint_refused", provider=event.provider, event_id=event_id, reason=error.reason)
             continue
@@ -170,6 +191,23 @@ def _hinted_at(event: ProviderEvent) -> list[str]:
         .order_by(PaymentAttempt.number)
     )
     return [reference for reference in references if reference is not None]
+
+
+def _is_stray(event: ProviderEvent, reference: str) -> bool:
+    """Whether an open page is one of our sessions' that no buyer may pay on: its start's answer was lost and the try
+    given up, or the session is over. A page whose start may still be answered is none."""
+    db.session.expire_all()
+    session = db.session.scalars(
+        db.select(PaymentSession).where(PaymentSession.public_id == event.session_public_id)
+    ).first()
+    if session is None:
+        return False
+    attempts = [one for one in session.attempts if one.provider == event.provider]
+    named = [one for one in attempts if one.provider_reference == reference]
+    if named:
+        status = named[0].status
+        return status is AttemptStatus.FAILED or (session.is_final and status is AttemptStatus.OPEN)
+    return all(one.provider_reference is not None or one.status is AttemptStatus.FAILED for one in attempts)
 
 
 def _expire(provider: Provider, reference: str) -> FetchResult:

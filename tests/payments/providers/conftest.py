@@ -17,13 +17,18 @@ from portal import create_app
 from portal.core import clock
 from portal.core.db import db, unit_of_work
 from portal.core.faults import arm
+from portal.payments.providers import payu as payu_module
+from portal.payments.providers import payu_api, payu_events
 from portal.payments.providers.base import Provider
+from portal.payments.providers.payu import PayUProvider
 from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
+from tests.fakes.payu import FakePayU
 from tests.fakes.stripe import FakeStripe, sign
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, Harness
+from tests.payments.providers import payu_support
+from tests.payments.providers.harness import PROVIDERS, REFUNDING, UNTIMED, Harness
 from tests.servers.redis import RedisServer
 
 
@@ -84,6 +89,33 @@ def stripe_harness(stripe_provider: StripeProvider, fake: FakeStripe) -> StripeH
 
 
 @pytest.fixture
+def fake_payu() -> Iterator[FakePayU]:
+    """A PayU of our own whose notifications go nowhere."""
+    with FakePayU(webhook_url="") as running:
+        yield running
+
+
+@pytest.fixture
+def payu(fake_payu: FakePayU) -> PayUProvider:
+    """Our adapter, talking to the fake."""
+    return payu_support.provider(fake_payu)
+
+
+@pytest.fixture
+def payu_log(monkeypatch: pytest.MonkeyPatch) -> payu_support.Log:
+    """All that PayU's adapter logs."""
+    log = payu_support.Log()
+    for module in (payu_module, payu_api, payu_events):
+        monkeypatch.setattr(module, "log", log)
+    return log
+
+
+@pytest.fixture
+def payu_harness(payu: PayUProvider, fake_payu: FakePayU) -> payu_support.PayUHarness:
+    return payu_support.PayUHarness(payu, fake_payu)
+
+
+@pytest.fixture
 def sandbox_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator["SandboxHarness"]:
     """The sandbox in an application of its own: the contract is held once, whatever the database."""
     app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
@@ -135,6 +167,13 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in UNTIMED])
+def timed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider whose signatures carry the time they were made."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 

@@ -14,8 +14,10 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import Provider, StartRequest
 
-PROVIDERS = ("stripe", "sandbox")
-REFUNDING = ("stripe", "sandbox")  # Those of them whose capabilities say `refund`.
+PROVIDERS = ("stripe", "payu", "sandbox")
+REFUNDING = ("stripe", "payu", "sandbox")  # Those of them whose capabilities say `refund`.
+HINTING = ("payu",)  # Those whose webhooks are hints: the facts come by asking.
+UNTIMED = ("payu",)  # Those whose signatures do not say when they were made.
 
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 
@@ -32,7 +34,7 @@ class Harness(Protocol):
         """Every delivery about the attempt so far, signed now: headers and body."""
 
     def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
-        """The headers for any body, signed that long ago with the right secret."""
+        """The headers for any body, signed that long ago (where the signature says) with the right secret."""
 
     def foreign_body(self) -> bytes:
         """A well-formed event of a type nobody uses."""

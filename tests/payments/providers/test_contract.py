@@ -10,6 +10,7 @@ import pytest
 from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import (
+    AlreadyStarted,
     InvalidPayload,
     InvalidSignature,
     NormalisedEvent,
@@ -19,7 +20,7 @@ from portal.payments.providers.base import (
     RefundRequest,
     SignatureProblem,
 )
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, SESSION_ID, Harness, request
+from tests.payments.providers.harness import HINTING, PROVIDERS, REFUNDING, SESSION_ID, Harness, request
 
 WORSE_THAN_JSON = {
     "empty": b"",
@@ -57,10 +58,22 @@ def paid_attempt(harness: Harness) -> str:
     return reference
 
 
-def paid_facts(harness: Harness, reference: str) -> list[NormalisedEvent]:
+def told(harness: Harness, reference: str) -> list[NormalisedEvent]:
     facts: list[NormalisedEvent] = []
     for headers, body in harness.webhooks(reference):
         facts.extend(harness.provider.parse_webhook(headers, body, at=clock.now()).events)
+    return facts
+
+
+def paid_facts(harness: Harness, reference: str) -> list[NormalisedEvent]:
+    """What the core learns by webhooks: the facts in them, and what asking about their hints says."""
+    facts = []
+    for fact in told(harness, reference):
+        asked = None
+        if fact.outcome is Outcome.HINT:
+            assert fact.attempt_reference
+            asked = harness.provider.fetch(fact.attempt_reference).event
+        facts.append(asked or fact)
     return [fact for fact in facts if fact.outcome is Outcome.PAID]
 
 
@@ -85,9 +98,15 @@ def test_start_gives_a_page_to_send_the_buyer_to(harness: Harness) -> None:
     assert started.expires_at is None or started.expires_at > clock.now()
 
 
-def test_start_repeated_gives_the_same_page(harness: Harness) -> None:
+def test_start_repeated_gives_the_same_page_or_says_that_there_is_one(harness: Harness) -> None:
     first = request()
-    assert harness.provider.start(first) == harness.provider.start(first)
+    page = harness.provider.start(first)
+    if harness.provider.capabilities.repeats_start:
+        assert harness.provider.start(first) == page
+        return
+    with pytest.raises(AlreadyStarted):
+        harness.provider.start(first)
+    assert harness.provider.fetch(page.reference).outcome is Outcome.PENDING
 
 
 def test_start_with_another_key_is_another_attempt(harness: Harness) -> None:
@@ -101,7 +120,8 @@ def test_start_with_a_used_key_and_another_amount_is_refused(harness: Harness) -
     harness.provider.start(first)
     with pytest.raises(ProviderRejected) as refusal:
         harness.provider.start(dataclasses.replace(first, amount=Money(1, "PLN")))
-    assert refusal.value.reason == "idempotency_conflict"
+    is_repeated = harness.provider.capabilities.repeats_start
+    assert refusal.value.reason == ("idempotency_conflict" if is_repeated else "already_started")
 
 
 def test_an_untouched_attempt_is_pending_and_states_nothing(harness: Harness) -> None:
@@ -118,8 +138,20 @@ def test_webhooks_say_who_paid_how_much_for_what(harness: Harness) -> None:
         assert (fact.amount_minor, fact.currency) == (4900, "PLN")
         assert fact.is_test is True
         assert fact.payment_reference
-        assert fact.occurred_at is not None
-        assert fact.occurred_at.tzinfo is not None
+        # Who is asked may not know any more when it was.
+        assert fact.occurred_at is not None or harness.provider.name in HINTING
+        assert fact.occurred_at is None or fact.occurred_at.tzinfo is not None
+
+
+def test_a_hint_names_the_attempt_and_states_nothing(harness: Harness) -> None:
+    reference = paid_attempt(harness)
+    facts = told(harness, reference)
+    hints = [fact for fact in facts if fact.outcome is Outcome.HINT]
+    assert bool(hints) == (harness.provider.name in HINTING)
+    for hint in hints:
+        assert (hint.session_id, hint.attempt_reference) == (SESSION_ID, reference)
+        assert (hint.business_key, hint.amount_minor) == (None, None)
+    assert not hints or all(fact.outcome is not Outcome.PAID for fact in facts)
 
 
 def test_one_payment_has_one_business_key_by_webhook_and_by_asking(harness: Harness) -> None:
@@ -290,7 +322,8 @@ def test_everything_handed_over_is_frozen(harness: Harness) -> None:
         started.reference = "cs_other"  # type: ignore[misc]  # That is the point.
 
 
-def test_a_signature_is_good_for_five_minutes(harness: Harness) -> None:
+def test_a_signature_is_good_for_five_minutes(timed: Harness) -> None:
+    harness = timed
     body = harness.foreign_body()
     for age in (timedelta(0), timedelta(seconds=299), timedelta(seconds=-299)):
         assert harness.provider.parse_webhook(harness.sign(body, age=age), body, at=clock.now()).delivery_key
