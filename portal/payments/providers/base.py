@@ -24,6 +24,7 @@ class Outcome(StrEnum):
 
     PENDING = "pending"  # The buyer is done; the money is on its way.
     HINT = "hint"  # Something happened to this attempt; `fetch` tells what, the message itself is not believed.
+    CLAIMED = "claimed"  # Said to be paid, with too little to believe it; a person looks, and says how it ended.
     PAID = "paid"
     FAILED = "failed"  # Final: this attempt can no longer be paid.
     REFUNDED = "refunded"
@@ -51,6 +52,7 @@ class Capabilities:
     partial_refund: bool
     fetch: bool
     methods: tuple[str, ...]  # "card", "blik", "transfer", "crypto": what checkout shows.
+    expire: bool = True  # `expire` closes a page; else it stays open until the time it was started with, or for ever.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class StartRequest:
     expires_at: datetime
     metadata: Mapping[str, str]
     locale: str | None
+    # When the attempt was recorded: no call for it is older. For providers without keys, which must look first whether
+    # an earlier call opened a page.
+    begun_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +239,8 @@ class Provider(Protocol):
     def fetch(self, attempt_reference: str) -> FetchResult:
         """Ask how an attempt stands; the event has the business key that its webhook would have.
 
-        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference.
+        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference; always so when
+        the capabilities lack `fetch`.
         """
 
     def refund(self, request: RefundRequest) -> RefundResult:
@@ -247,7 +253,8 @@ class Provider(Protocol):
         """Close the hosted page: when this returns, the attempt cannot be paid any more. Repeating is harmless.
 
         Raises ProviderUnavailable, or ProviderRejected with reason "already_completed" when the buyer was faster;
-        `fetch` then tells how that went.
+        `fetch` then tells how that went. Without the capability `expire` an open page is left open, which is refused
+        with reason "cannot_expire".
         """
 
 

@@ -160,6 +160,7 @@ def request_for(session: PaymentSession, attempt: PaymentAttempt) -> StartReques
         expires_at=max(session.expires_at - timedelta(minutes=5), attempt.created_at + _SHORTEST_PAGE),
         metadata={"session_id": session.public_id},
         locale=session.locale,
+        begun_at=attempt.created_at,
     )
 
 
