@@ -1,6 +1,7 @@
 """Talking to Recurrente's REST API: keys in headers, JSON both ways, and every way in which that can go wrong."""
 
 import json
+import weakref
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,8 @@ class RecurrenteApi:
             # A proxy of the environment would see the keys.
             trust_env=False,
         )
+        # Connections are kept for the next call, and end with us.
+        weakref.finalize(self, self._client.close)
 
     def create_checkout(self, values: Mapping[str, Any]) -> Fields:
         """POST /checkouts."""

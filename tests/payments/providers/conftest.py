@@ -23,8 +23,20 @@ from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
 from tests.fakes.stripe import FakeStripe, sign
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, Harness
+from tests.payments.providers.harness import (
+    CANNOT_BE_ASKED,
+    CANNOT_EXPIRE,
+    ONLY_A_LINK,
+    PROVIDERS,
+    REFUNDING,
+    WHOLE_REFUNDS_ONLY,
+    Harness,
+)
+from tests.payments.providers.onecom_support import onecom_harness
+from tests.payments.providers.recurrente_support import fake_recurrente, recurrente_harness, recurrente_provider
 from tests.servers.redis import RedisServer
+
+__all__ = ["fake_recurrente", "onecom_harness", "recurrente_harness", "recurrente_provider"]
 
 
 @pytest.fixture
@@ -135,6 +147,41 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in REFUNDING if name not in WHOLE_REFUNDS_ONLY])
+def splitting(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can give a part of a payment back."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in CANNOT_BE_ASKED])
+def asking(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can be asked."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in CANNOT_EXPIRE])
+def closing(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can close a page."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=CANNOT_EXPIRE)
+def never_closing(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that cannot."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in ONLY_A_LINK])
+def opening(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that opens something at its end, and remembers it."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 

@@ -14,8 +14,18 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import Provider, StartRequest
 
-PROVIDERS = ("stripe", "sandbox")
-REFUNDING = ("stripe", "sandbox")  # Those of them whose capabilities say `refund`.
+PROVIDERS = ("stripe", "recurrente", "onecom", "sandbox")
+REFUNDING = ("stripe", "recurrente", "sandbox")  # Those of them whose capabilities say `refund`.
+# What some of them cannot do, each for a reason that is documented with it; their capabilities say so too.
+WHOLE_REFUNDS_ONLY = ("recurrente",)
+CANNOT_EXPIRE = ("recurrente", "onecom")
+CANNOT_BE_ASKED = ("onecom",)
+# Where starting opens nothing at the other end: there is no call that could fail, and nothing is kept under a key.
+ONLY_A_LINK = ("onecom",)
+# Whose messages do not say whether they are of test mode.
+WITHOUT_A_MODE = ("onecom",)
+# What each is asked for in these tests, if not in zloty.
+CURRENCIES = {"recurrente": "GTQ"}
 
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 
@@ -39,6 +49,16 @@ class Harness(Protocol):
 
     def down(self) -> AbstractContextManager[Any]:
         """Inside, the company does not answer."""
+
+
+def asked(harness: Harness, **changes: Any) -> StartRequest:
+    """A request for 49.00 in a currency that the provider takes."""
+    return request(**{"amount": Money(4900, currency_of(harness)), **changes})
+
+
+def currency_of(harness: Harness) -> str:
+    """The currency in which a provider is held to the contract."""
+    return CURRENCIES.get(harness.provider.name, "PLN")
 
 
 def request(**changes: Any) -> StartRequest:
