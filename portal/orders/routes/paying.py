@@ -54,9 +54,9 @@ def send_to_provider(placed: Placed, provider: str) -> str:
 def may_lead_outside(response: Response) -> Response:
     """Let the forms of this page end at a provider: browsers hold `form-action` against redirects as well."""
     places = [current_app.config["PORTAL_URL"], "https:"]
-    stand_in = current_app.config["STRIPE_API_BASE"]
-    if stand_in.startswith("http://"):  # A provider played on this machine; a real one has HTTPS.
-        places.append(stand_in)
+    stand_ins = [current_app.config[name] for name in ("STRIPE_API_BASE", "RECURRENTE_API_URL", "ONECOM_CHECKOUT_URL")]
+    # Providers played on this machine; real ones have HTTPS.
+    places += ["/".join(place.split("/")[:3]) for place in stand_ins if place.startswith("http://")]
     allowed = " ".join(place.rstrip("/") for place in places)
     policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {allowed}")
     response.headers["Content-Security-Policy"] = policy

@@ -264,3 +264,12 @@ class RecoversEvents(Protocol):
 
     def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
         """The undelivered events of the types we use, oldest first. Raises ProviderUnavailable or ProviderRejected."""
+
+
+@runtime_checkable
+class DecidedByHand(Protocol):
+    """A provider that cannot be asked: how an attempt ended, a person finds out there and says here."""
+
+    def fact_by_hand(self, attempt_reference: str, outcome: Outcome, transaction: str | None) -> NormalisedEvent:
+        """The fact as the provider's own message would state it, with the same business key; amounts are added by
+        the core. `outcome` is PAID or FAILED, `transaction` its id of the money, where it is known."""

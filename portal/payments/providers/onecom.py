@@ -102,6 +102,17 @@ class OneComProvider:
             detail=detail,
         )
 
+    def fact_by_hand(self, attempt_reference: str, outcome: Outcome, transaction: str | None) -> NormalisedEvent:
+        """What the shop's message would have said."""
+        reference, _, attempt = attempt_reference.rpartition(":")
+        return NormalisedEvent(
+            outcome=outcome,
+            session_id=reference,
+            payment_reference=transaction,
+            business_key=_business_key(reference, outcome, transaction),
+            attempt=int(attempt),
+        )
+
     def fetch(self, attempt_reference: str) -> FetchResult:
         """Nobody can be asked. Raises ProviderRejected."""
         raise _by_hand(attempt_reference)
