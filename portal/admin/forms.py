@@ -36,6 +36,11 @@ _AMOUNT = re.compile(r"[0-9]{1,12}([.,][0-9]{1,3})?")
 _MORE_ROWS = 2
 
 
+def _readable(typed: str | None) -> str | None:
+    """What was typed without the spaces around it, and without what no page or database can hold."""
+    return typed.replace("\0", "").strip() if typed else typed
+
+
 class ResolveForm(FlaskForm):
     """How a person dealt with an event that waited for one."""
 
@@ -60,12 +65,13 @@ class ByHandForm(FlaskForm):
         _l("Transaction number"),
         [Optional(), Length(max=200), Regexp(r"[!-~]+\Z", message=_l("Letters, digits and signs, without spaces."))],
         description=_l("As the shop or the bank shows it, if there is one."),
-        filters=[lambda typed: typed.strip() if typed else typed],
+        filters=[_readable],
     )
     reason = TextAreaField(
         _l("How do you know?"),
         [InputRequired(), Length(min=3, max=300)],
         description=_l("Kept in the audit log: for example where you saw the money, and when."),
+        filters=[_readable],
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

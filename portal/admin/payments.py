@@ -144,7 +144,7 @@ def decide_payment(public_id: str) -> ResponseReturnValue:
             session.id,
             Outcome(form.outcome.data),
             by=actor().email,
-            reason=form.reason.data.strip(),
+            reason=form.reason.data,
             transaction=form.transaction.data or None,
             at=clock.now(),
         ),
