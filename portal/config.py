@@ -279,7 +279,8 @@ def _check_onecom(settings: Settings) -> list[str]:
     if not all(shortest <= length <= longest for length in _key_lengths(secret)):
         problems.append(f"ONECOM_WEBHOOK_SECRET: must be whsec_ and {shortest} to {longest} bytes in base64")
     blanks = set(re.findall(r"{([^{}]*)}", link))
-    is_plain = not set(re.sub(r"{[^{}]*}", "", link)) & set("{}")
+    # No blank decides which server it leads to.
+    is_plain = not (set(re.sub(r"{[^{}]*}", "", link)) | set("".join(link.split("/")[:3]))) & set("{}")
     if link and not (_is_address(re.sub(r"[{}]", "", link)) and is_plain and blanks <= _ONECOM_BLANKS):
         problems.append(
             "ONECOM_CHECKOUT_URL: must be an address with no other blanks than "
