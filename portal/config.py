@@ -29,6 +29,9 @@ _CHOICES = {
 _RANGES = {"trusted_proxies": (0, 9), "smtp_port": (1, 65_535)}
 _SHORTEST_KEY = 16
 _PAYU_HOSTS = {"test": "secure.snd.payu.com", "live": "secure.payu.com"}
+# What Standard Webhooks asks of a key (https://www.standardwebhooks.com).
+_STANDARD_KEY = (24, 64)
+_ONECOM_BLANKS = {"reference", "amount", "currency", "return_url"}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -85,6 +88,13 @@ class Settings:
     payu_webhook_secret: str = ""
     payu_currencies: str = "PLN"
     payu_api_url: str = ""
+    recurrente_public_key: str = ""
+    recurrente_secret_key: str = ""
+    recurrente_webhook_secret: str = ""
+    recurrente_api_url: str = ""
+    onecom_checkout_url: str = ""
+    onecom_webhook_secret: str = ""
+    onecom_require_amount: bool = True
 
     staff_second_factor: bool = False
 
@@ -230,14 +240,20 @@ def _check_payments(settings: Settings) -> list[str]:
     wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
     if wrong_kind in settings.stripe_secret_key:
         problems.append(f"STRIPE_SECRET_KEY: is not one for PAYMENT_MODE={settings.payment_mode}")
-    for secret in filter(None, (part.strip() for part in settings.sandbox_webhook_secret.split(","))):
+    if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.sandbox_webhook_secret)):
+        problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
+    return [*problems, *_check_payu(settings), *_check_recurrente(settings), *_check_onecom(settings)]
+
+
+def _key_lengths(secrets: str) -> list[int]:
+    """How many bytes each of several `whsec_` secrets has; -1 for one that is none."""
+    lengths = []
+    for secret in filter(None, (part.strip() for part in secrets.split(","))):
         try:
-            is_long_enough = len(b64decode(secret.removeprefix("whsec_"), validate=True)) >= _SHORTEST_KEY
+            lengths.append(len(b64decode(secret.removeprefix("whsec_"), validate=True)))
         except ValueError:
-            is_long_enough = False
-        if not is_long_enough:
-            problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
-    return [*problems, *_check_payu(settings)]
+            lengths.append(-1)
+    return lengths
 
 
 def _check_payu(settings: Settings) -> list[str]:
@@ -259,6 +275,56 @@ def _check_payu(settings: Settings) -> list[str]:
     if host == _PAYU_HOSTS["test" if settings.payment_mode == "live" else "live"]:
         problems.append(f"PAYU_API_URL: is not one for PAYMENT_MODE={settings.payment_mode}")
     return problems
+
+
+def _check_recurrente(settings: Settings) -> list[str]:
+    problems = []
+    if settings.recurrente_secret_key and not settings.recurrente_webhook_secret:
+        problems.append("RECURRENTE_WEBHOOK_SECRET: needed when RECURRENTE_SECRET_KEY is set")
+    wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
+    problems += [
+        f"{name.upper()}: is not one for PAYMENT_MODE={settings.payment_mode}"
+        for name in ("recurrente_secret_key", "recurrente_public_key")
+        if wrong_kind in getattr(settings, name)
+    ]
+    if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.recurrente_webhook_secret)):
+        problems.append("RECURRENTE_WEBHOOK_SECRET: must be the whsec_ of the endpoint, in Svix's panel")
+    url = settings.recurrente_api_url
+    if url and not _is_address(url):
+        problems.append("RECURRENTE_API_URL: must be an address such as https://app.recurrente.com/api")
+    elif url and settings.is_production and not url.startswith("https://"):
+        problems.append("RECURRENTE_API_URL: production needs https://")
+    return problems
+
+
+def _check_onecom(settings: Settings) -> list[str]:
+    problems = []
+    link, secret = settings.onecom_checkout_url, settings.onecom_webhook_secret
+    if bool(link) != bool(secret):
+        missing = "ONECOM_CHECKOUT_URL" if secret else "ONECOM_WEBHOOK_SECRET"
+        problems.append(f"{missing}: needed for One.com")
+    shortest, longest = _STANDARD_KEY
+    if not all(shortest <= length <= longest for length in _key_lengths(secret)):
+        problems.append(f"ONECOM_WEBHOOK_SECRET: must be whsec_ and {shortest} to {longest} bytes in base64")
+    blanks = set(re.findall(r"{([^{}]*)}", link))
+    # No blank decides which server it leads to.
+    is_plain = not (set(re.sub(r"{[^{}]*}", "", link)) | set("".join(link.split("/")[:3]))) & set("{}")
+    if link and not (_is_address(re.sub(r"[{}]", "", link)) and is_plain and blanks <= _ONECOM_BLANKS):
+        problems.append(
+            "ONECOM_CHECKOUT_URL: must be an address with no other blanks than "
+            + ", ".join(f"{{{blank}}}" for blank in sorted(_ONECOM_BLANKS))
+        )
+    elif link and "reference" not in blanks:
+        problems.append("ONECOM_CHECKOUT_URL: must hold {reference}, by which the payment is recognised")
+    if link and settings.is_production and not link.startswith("https://"):
+        problems.append("ONECOM_CHECKOUT_URL: production needs https://")
+    return problems
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an HTTP address of a server, with a path or without."""
+    parts = url.split("/", 3)
+    return len(parts) > 2 and _is_origin("/".join(parts[:3])) and url.isprintable() and " " not in url
 
 
 def _check_production(settings: Settings) -> list[str]:

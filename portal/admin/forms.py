@@ -16,6 +16,7 @@ from wtforms import (
     Form,
     FormField,
     HiddenField,
+    RadioField,
     SelectField,
     StringField,
     TextAreaField,
@@ -29,9 +30,15 @@ from portal.catalogue.services import PackageValues, ProcessValues
 from portal.catalogue.services.values import MAX_PROCESSES, MAX_TOOLS
 from portal.core.money import Money
 from portal.core.status_labels import status_label
+from portal.payments.providers.base import Outcome
 
 _AMOUNT = re.compile(r"[0-9]{1,12}([.,][0-9]{1,3})?")
 _MORE_ROWS = 2
+
+
+def _readable(typed: str | None) -> str | None:
+    """What was typed without the spaces around it, and without what no page or database can hold."""
+    return typed.replace("\0", "").strip() if typed else typed
 
 
 class ResolveForm(FlaskForm):
@@ -48,6 +55,31 @@ class ReasonForm(FlaskForm):
     """Why something is done, for the audit log."""
 
     reason = StringField(_l("Reason"), [InputRequired(), Length(min=3, max=300)])
+
+
+class ByHandForm(FlaskForm):
+    """How a payment ended at a provider that cannot be asked."""
+
+    outcome = RadioField(_l("How did it end?"), [InputRequired(_l("Say how it ended."))])
+    transaction = StringField(
+        _l("Transaction number"),
+        [Optional(), Length(max=200), Regexp(r"[!-~]+\Z", message=_l("Letters, digits and signs, without spaces."))],
+        description=_l("As the shop or the bank shows it, if there is one."),
+        filters=[_readable],
+    )
+    reason = TextAreaField(
+        _l("How do you know?"),
+        [InputRequired(), Length(min=3, max=300)],
+        description=_l("Kept in the audit log: for example where you saw the money, and when."),
+        filters=[_readable],
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outcome.choices = [
+            (Outcome.PAID.value, _("It was paid in full")),
+            (Outcome.FAILED.value, _("It was not paid, and will not be")),
+        ]
 
 
 class RoleForm(FlaskForm):

@@ -38,6 +38,8 @@ _VERDICTS: dict[str, LazyString] = {
         "We do not use this type of event, or it names no payment of ours."
     ),
     "changes nothing": _l("It changes nothing."),
+    "said to be paid": _l("The shop says that it is paid and not how much. Look there, and say how it ended."),
+    "the provider is asked": _l("It proves nothing by itself, so the provider was asked."),
     "paid without an amount": _l("It says paid and names no amount. Look at the provider's page how much came."),
     "overtaken": _l("Something later had happened to this payment already."),
     "no payment session": _l("It names a payment that we do not have, or not yet."),
@@ -49,6 +51,8 @@ _VERDICTS: dict[str, LazyString] = {
 
 _OUTCOMES: dict[str, LazyString] = {
     "pending": _l("Money on its way"),
+    "hint": _l("Something happened"),
+    "claimed": _l("Said to be paid"),
     "paid": _l("Paid"),
     "failed": _l("Failed"),
     "refunded": _l("Refunded"),

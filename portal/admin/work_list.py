@@ -34,6 +34,7 @@ _DETAILS: dict[str, LazyString] = {
     "cancelled": _l("The money came after the order was cancelled."),
     "missing": _l("The money counts, and the order does not know of it."),
     "unknown": _l("The provider gave no answer when it was asked."),
+    "by_hand": _l("The provider cannot be asked. Look there, and say how it ended."),
     "overdue": _l("Its time is up and the provider has not said how it ended."),
     "verification": _l("waits until the buyer has proven this address"),
     "delivery": _l("is paid, and nothing was unlocked"),
@@ -122,7 +123,7 @@ def _action(item: WorkItem) -> tuple[str, str] | None:
     """The one thing to do about a row that needs no looking first: where to post, and the button's words."""
     if item.kind in (WorkKind.UNMATCHED, WorkKind.PARKED):
         return url_for("admin.run_webhook_again", event_id=item.id), _("Run again")
-    if item.kind is WorkKind.LATE:
+    if item.kind is WorkKind.LATE and item.detail != "by_hand":
         return url_for("admin.ask_provider", public_id=item.name), _("Ask the provider")
     if item.kind is WorkKind.UNFULFILLED and item.detail == "verification":
         return url_for("admin.send_order_link", number=item.name), _("Send the link again")

@@ -18,6 +18,13 @@ class SessionClosed(Conflict):
     default = _l("This payment is already finished. Look at its current state before trying again.")
 
 
+class NotDecidedByHand(Conflict):
+    """Nobody's word is needed: the provider itself says how the payment stands."""
+
+    code = "not_decided_by_hand"
+    default = _l("There is nothing to decide by hand: the provider itself says how this payment stands.")
+
+
 class InvalidAmount(Invalid):
     """An amount that cannot be charged."""
 

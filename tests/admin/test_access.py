@@ -25,7 +25,9 @@ LISTS = (
     "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search",
 )  # fmt: skip
 # Only an administrator; everything else is open to all staff.
-FOR_ADMINS = {"admin.customer_role", "admin.change_customer_role"}
+FOR_ADMINS = {
+    "admin.customer_role", "admin.change_customer_role", "admin.payment_by_hand", "admin.decide_payment",
+}  # fmt: skip
 HOSTILE = (
     "<script>alert(1)</script>{{7*7}}", '"><img src=x onerror=alert(1)>', "'--</textarea><svg onload=alert(1)>",
     "javascript:alert(1)", "\u202egnp.exe${7*7}",

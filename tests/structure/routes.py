@@ -123,6 +123,8 @@ GET  /admin/payments                                 admin.payments             
 GET  /admin/payments.csv                             admin.payments_csv                 staff
 GET  /admin/payments/<public_id>                     admin.payment                      staff
 POST /admin/payments/<public_id>/ask                 admin.ask_provider                 staff
+GET  /admin/payments/<public_id>/by-hand             admin.payment_by_hand              admin recent
+POST /admin/payments/<public_id>/by-hand             admin.decide_payment               admin recent
 GET  /admin/search                                   admin.search                       staff
 GET  /admin/webhooks                                 admin.webhooks                     staff
 GET  /admin/webhooks/<event_id>                      admin.webhook                      staff

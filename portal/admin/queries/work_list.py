@@ -30,6 +30,7 @@ from portal.core.money import Money
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.paging import Page
 from portal.orders.models import Order, OrderStatus, PaymentStatus
+from portal.payments.extension import current_registry
 from portal.payments.models import (
     AttemptStatus,
     EventStatus,
@@ -41,6 +42,7 @@ from portal.payments.models import (
     SessionStatus,
     Standing,
 )
+from portal.payments.providers.base import DecidedByHand
 
 # A queue that long needs no exact number: the page says 99+.
 LIMIT = 100
@@ -50,6 +52,8 @@ PAGE_SIZE = 25
 _WATCHED_SESSIONS = 1_000
 # An expired session is closed within a minute when the provider answers.
 _OVERDUE = timedelta(minutes=15)
+# Where nobody can be asked, a person looks after a day at the latest.
+_BY_HAND_AFTER = timedelta(hours=24)
 
 
 class WorkKind(StrEnum):
@@ -329,13 +333,25 @@ def _late_sessions(at: datetime) -> Select[Any]:
     is_unknown = exists().where(
         PaymentAttempt.session_id == PaymentSession.id, PaymentAttempt.status == AttemptStatus.UNKNOWN
     )
+    by_hand = [one.name for one in current_registry().enabled() if isinstance(one, DecidedByHand)]
+    is_by_hand = exists().where(
+        PaymentAttempt.session_id == PaymentSession.id,
+        PaymentAttempt.provider.in_(by_hand),
+        PaymentAttempt.status == AttemptStatus.OPEN,
+    )
     return (
         _session_row(
-            WorkKind.LATE, since=PaymentSession.created_at, detail=case((is_unknown, "unknown"), else_="overdue")
+            WorkKind.LATE,
+            since=PaymentSession.created_at,
+            detail=case((is_by_hand, "by_hand"), (is_unknown, "unknown"), else_="overdue"),
         )
         .where(
             PaymentSession.status.in_([SessionStatus.CREATED, SessionStatus.PENDING]),
-            or_(is_unknown, PaymentSession.expires_at < at - _OVERDUE),
+            or_(
+                is_unknown,
+                PaymentSession.expires_at < at - _OVERDUE,
+                and_(is_by_hand, PaymentSession.created_at < at - _BY_HAND_AFTER),
+            ),
         )
         .order_by(PaymentSession.id)
         .limit(LIMIT)

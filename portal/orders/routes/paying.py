@@ -17,6 +17,8 @@ from portal.payments.services.starting import ask_provider, request_for, start_a
 
 # What a provider may answer that another try, or another provider, can mend.
 ProviderTrouble = (ProviderUnavailable, ProviderRejected, UnknownProvider)
+# The settings that may point to a provider played on this machine.
+_PROVIDER_ADDRESSES = ("STRIPE_API_BASE", "PAYU_API_URL", "RECURRENTE_API_URL", "ONECOM_CHECKOUT_URL")
 
 
 class AlreadyDecided(Exception):  # a turn in the road, not an error
@@ -56,9 +58,12 @@ def send_to_provider(placed: Placed, provider: str) -> str:
 def may_lead_outside(response: Response) -> Response:
     """Let the forms of this page end at a provider: browsers hold `form-action` against redirects as well."""
     places = [current_app.config["PORTAL_URL"], "https:"]
-    stand_ins = (current_app.config["STRIPE_API_BASE"], current_app.config["PAYU_API_URL"])
+    stand_ins = [
+        current_app.config[name]
+        for name in ("STRIPE_API_BASE", "PAYU_API_URL", "RECURRENTE_API_URL", "ONECOM_CHECKOUT_URL")
+    ]
     # Providers played on this machine; real ones have HTTPS.
-    places += [stand_in for stand_in in stand_ins if stand_in.startswith("http://")]
+    places += ["/".join(place.split("/")[:3]) for place in stand_ins if place.startswith("http://")]
     allowed = " ".join(place.rstrip("/") for place in places)
     policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {allowed}")
     response.headers["Content-Security-Policy"] = policy

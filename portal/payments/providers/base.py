@@ -24,6 +24,7 @@ class Outcome(StrEnum):
 
     PENDING = "pending"  # The buyer is done; the money is on its way.
     HINT = "hint"  # Something happened to this attempt; `fetch` tells what, the message itself is not believed.
+    CLAIMED = "claimed"  # Said to be paid, with too little to believe it; a person looks, and says how it ended.
     PAID = "paid"
     FAILED = "failed"  # Final: this attempt can no longer be paid.
     REFUNDED = "refunded"
@@ -53,6 +54,7 @@ class Capabilities:
     methods: tuple[str, ...]  # "card", "blik", "transfer", "crypto": what checkout shows.
     repeats_start: bool = True  # A repeated `start` gives the same page; else it raises AlreadyStarted.
     currencies: frozenset[str] | None = None  # Where the account decides; None leaves it to the registry's row.
+    expire: bool = True  # `expire` closes a page; else it stays open until the time it was started with, or for ever.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ class StartRequest:
     locale: str | None
     # The buyer's network address while they wait for the answer, for providers that ask for it; stored nowhere.
     client_address: str | None = None
+    # When the attempt was recorded: no call for it is older. For providers without keys, which must look first whether
+    # an earlier call opened a page.
+    begun_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +261,8 @@ class Provider(Protocol):
     def fetch(self, attempt_reference: str) -> FetchResult:
         """Ask how an attempt stands; the event has the business key that its webhook would have.
 
-        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference.
+        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference; always so when
+        the capabilities lack `fetch`.
         """
 
     def refund(self, request: RefundRequest) -> RefundResult:
@@ -269,7 +275,8 @@ class Provider(Protocol):
         """Close the hosted page: when this returns, the attempt cannot be paid any more. Repeating is harmless.
 
         Raises ProviderUnavailable, or ProviderRejected with reason "already_completed" when the buyer was faster;
-        `fetch` then tells how that went.
+        `fetch` then tells how that went. Without the capability `expire` an open page is left open, which is refused
+        with reason "cannot_expire".
         """
 
 
@@ -279,3 +286,12 @@ class RecoversEvents(Protocol):
 
     def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
         """The undelivered events of the types we use, oldest first. Raises ProviderUnavailable or ProviderRejected."""
+
+
+@runtime_checkable
+class DecidedByHand(Protocol):
+    """A provider that cannot be asked: how an attempt ended, a person finds out there and says here."""
+
+    def fact_by_hand(self, attempt_reference: str, outcome: Outcome, transaction: str | None) -> NormalisedEvent:
+        """The fact as the provider's own message would state it, with the same business key; amounts are added by
+        the core. `outcome` is PAID or FAILED, `transaction` its id of the money, where it is known."""

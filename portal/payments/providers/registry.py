@@ -8,6 +8,7 @@ from flask_babel import lazy_gettext as _l
 from portal.config import Settings
 from portal.core.errors import NotFound
 from portal.payments.providers.base import Provider
+from portal.payments.providers.onecom import OneComProvider
 
 # A method that exists in these currencies only, whoever offers it.
 _METHOD_CURRENCIES = {"blik": frozenset({"PLN"})}
@@ -59,6 +60,30 @@ def _payu(settings: Settings) -> Provider | None:
     )
 
 
+def _recurrente(settings: Settings) -> Provider | None:
+    if not settings.recurrente_secret_key:
+        return None
+    # Here, because the HTTP client takes a while to load.
+    from portal.payments.providers.recurrente import RecurrenteProvider
+
+    return RecurrenteProvider(
+        secret_key=settings.recurrente_secret_key,
+        public_key=settings.recurrente_public_key,
+        webhook_secrets=_list(settings.recurrente_webhook_secret),
+        api_url=settings.recurrente_api_url or None,
+    )
+
+
+def _onecom(settings: Settings) -> Provider | None:
+    if not settings.onecom_checkout_url:
+        return None
+    return OneComProvider(
+        checkout_url=settings.onecom_checkout_url,
+        webhook_secrets=_list(settings.onecom_webhook_secret),
+        requires_amount=settings.onecom_require_amount,
+    )
+
+
 def _sandbox(settings: Settings) -> Provider | None:
     # Its settings are refused in production already; whoever builds them by hand is stopped here.
     if not settings.sandbox_enabled or settings.is_production:
@@ -85,6 +110,8 @@ def _is_agreed(provider: Provider, currency: str) -> bool:
 ROWS: tuple[Row, ...] = (
     Row("stripe", _stripe, takes=lambda currency: currency != "UGX"),
     Row("payu", _payu),
+    Row("recurrente", _recurrente, takes=lambda currency: currency in ("GTQ", "USD")),
+    Row("onecom", _onecom),
     Row("sandbox", _sandbox),
 )
 

@@ -126,7 +126,9 @@ def _check_attempt(session: PaymentSession, attempt: PaymentAttempt) -> None:
     if not provider.capabilities.fetch or attempt.provider_reference is None:
         return
     answer = provider.fetch(attempt.provider_reference)
-    if answer.event is None and session.expires_at <= at:
+    # A page that cannot be closed is asked about until its own time is up: it fails when the provider says so, and
+    # money that comes before then counts, and after that is kept apart.
+    if answer.event is None and session.expires_at <= at and provider.capabilities.expire:
         answer = _expire(provider, attempt.provider_reference)
     _store_answer(provider, attempt.provider_reference, answer, at)
 

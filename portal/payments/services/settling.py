@@ -128,6 +128,8 @@ def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Ma
             return _pending(event, session, at)
         case Outcome.HINT:
             return _hinted(event)
+        case Outcome.CLAIMED:
+            return _claimed(event, session, fact, at)
         case _:
             return _reported(event, session, fact)
 
@@ -135,7 +137,11 @@ def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Ma
 def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
     reference = fact.payment_reference or fact.attempt_reference
     business_key = fact.business_key or f"{event.provider}:{reference or event.delivery_key}:paid"
-    if db.session.scalar(db.select(Payment.id).where(Payment.business_key == business_key)) is not None:
+    known = _payment_named(business_key)
+    if known is not None and _is_other_money(known, fact):
+        business_key = f"{business_key[:120]}:{fact.payment_reference}"[:255]
+        known = _payment_named(business_key)
+    if known is not None:
         return Verdict(EventStatus.DUPLICATE, "this payment was counted before")
     surplus_reason = _why_not_counted(session, fact)
     if fact.amount_minor is not None and fact.amount_minor <= 0:
@@ -160,6 +166,18 @@ def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, 
         return Verdict(EventStatus.CONFLICT, surplus_reason)
     _settle(event, session, fact, reference, at)
     return Verdict(EventStatus.APPLIED, "paid")
+
+
+def _payment_named(business_key: str) -> Payment | None:
+    payment: Payment | None = db.session.scalar(db.select(Payment).where(Payment.business_key == business_key))
+    return payment
+
+
+def _is_other_money(known: Payment, fact: NormalisedEvent) -> bool:
+    """Whether one key was used for two payments: a sender that names facts by our session says nothing else when
+    somebody pays twice, but the transaction is another one."""
+    names = (None, fact.attempt_reference, fact.payment_reference)
+    return fact.payment_reference is not None and known.provider_reference not in names
 
 
 def _reconsider(provider: str, reference: str | None, at: datetime) -> None:
@@ -261,6 +279,16 @@ def _hinted(event: ProviderEvent) -> Verdict:
     """A message that proves nothing by itself, whatever the session's state: second payments begin like first ones."""
     outbox.publish("provider_event.hinted", key=f"hint:{event.id}", event_id=event.id)
     return Verdict(EventStatus.APPLIED, "the provider is asked")
+
+
+def _claimed(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
+    """Believed as far as that the buyer is done; whether the money is here, a person finds out and says."""
+    if session.status is SessionStatus.PAID:
+        return Verdict(EventStatus.IGNORED, f"overtaken: the session is {session.status.value}")
+    if session.status is SessionStatus.CREATED:
+        transition(session, SessionStatus.PENDING, by=f"event:{event.id}", at=at)
+    _record(event, session, "CLAIMED", {"detail": fact.detail})
+    return Verdict(EventStatus.CONFLICT, "said to be paid")
 
 
 def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent) -> Verdict:

@@ -214,6 +214,7 @@ def request_for(session: PaymentSession, attempt: PaymentAttempt, *, client_addr
         metadata={"session_id": session.public_id},
         locale=session.locale,
         client_address=client_address,
+        begun_at=attempt.created_at,
     )
 
 

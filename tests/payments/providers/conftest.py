@@ -28,8 +28,21 @@ from tests.conftest import settings_for
 from tests.fakes.payu import FakePayU
 from tests.fakes.stripe import FakeStripe, sign
 from tests.payments.providers import payu_support
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, UNTIMED, Harness
+from tests.payments.providers.harness import (
+    CANNOT_BE_ASKED,
+    CANNOT_EXPIRE,
+    ONLY_A_LINK,
+    PROVIDERS,
+    REFUNDING,
+    UNTIMED,
+    WHOLE_REFUNDS_ONLY,
+    Harness,
+)
+from tests.payments.providers.onecom_support import onecom_harness
+from tests.payments.providers.recurrente_support import fake_recurrente, recurrente_harness, recurrente_provider
 from tests.servers.redis import RedisServer
+
+__all__ = ["fake_recurrente", "onecom_harness", "recurrente_harness", "recurrente_provider"]
 
 
 @pytest.fixture
@@ -174,6 +187,41 @@ def refunding(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=[name for name in PROVIDERS if name not in UNTIMED])
 def timed(request: pytest.FixtureRequest) -> Harness:
     """Each provider whose signatures carry the time they were made."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in REFUNDING if name not in WHOLE_REFUNDS_ONLY])
+def splitting(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can give a part of a payment back."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in CANNOT_BE_ASKED])
+def asking(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can be asked."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in CANNOT_EXPIRE])
+def closing(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can close a page."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=CANNOT_EXPIRE)
+def never_closing(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that cannot."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in ONLY_A_LINK])
+def opening(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that opens something at its end, and remembers it."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 

@@ -14,10 +14,20 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import Provider, StartRequest
 
-PROVIDERS = ("stripe", "payu", "sandbox")
-REFUNDING = ("stripe", "payu", "sandbox")  # Those of them whose capabilities say `refund`.
+PROVIDERS = ("stripe", "payu", "recurrente", "onecom", "sandbox")
+REFUNDING = ("stripe", "payu", "recurrente", "sandbox")  # Those of them whose capabilities say `refund`.
 HINTING = ("payu",)  # Those whose webhooks are hints: the facts come by asking.
 UNTIMED = ("payu",)  # Those whose signatures do not say when they were made.
+# What some of them cannot do, each for a reason that is documented with it; their capabilities say so too.
+WHOLE_REFUNDS_ONLY = ("recurrente",)
+CANNOT_EXPIRE = ("recurrente", "onecom")
+CANNOT_BE_ASKED = ("onecom",)
+# Where starting opens nothing at the other end: there is no call that could fail, and nothing is kept under a key.
+ONLY_A_LINK = ("onecom",)
+# Whose messages do not say whether they are of test mode.
+WITHOUT_A_MODE = ("onecom",)
+# What each is asked for in these tests, if not in zloty.
+CURRENCIES = {"recurrente": "GTQ"}
 
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 
@@ -41,6 +51,16 @@ class Harness(Protocol):
 
     def down(self) -> AbstractContextManager[Any]:
         """Inside, the company does not answer."""
+
+
+def asked(harness: Harness, **changes: Any) -> StartRequest:
+    """A request for 49.00 in a currency that the provider takes."""
+    return request(**{"amount": Money(4900, currency_of(harness)), **changes})
+
+
+def currency_of(harness: Harness) -> str:
+    """The currency in which a provider is held to the contract."""
+    return CURRENCIES.get(harness.provider.name, "PLN")
 
 
 def request(**changes: Any) -> StartRequest:

@@ -20,7 +20,19 @@ from portal.payments.providers.base import (
     RefundRequest,
     SignatureProblem,
 )
-from tests.payments.providers.harness import HINTING, PROVIDERS, REFUNDING, SESSION_ID, Harness, request
+from tests.payments.providers.harness import (
+    CANNOT_BE_ASKED,
+    CANNOT_EXPIRE,
+    HINTING,
+    PROVIDERS,
+    REFUNDING,
+    SESSION_ID,
+    WHOLE_REFUNDS_ONLY,
+    WITHOUT_A_MODE,
+    Harness,
+    asked,
+    currency_of,
+)
 
 WORSE_THAN_JSON = {
     "empty": b"",
@@ -53,7 +65,7 @@ WORSE_THAN_JSON = {
 
 
 def paid_attempt(harness: Harness) -> str:
-    reference = harness.provider.start(request()).reference
+    reference = harness.provider.start(asked(harness)).reference
     harness.pay(reference)
     return reference
 
@@ -86,20 +98,24 @@ def payment_reference(harness: Harness, reference: str) -> str:
 
 def test_every_refunding_provider_is_held_to_it(harness: Harness) -> None:
     assert harness.provider.capabilities.refund == (harness.provider.name in REFUNDING)
-    assert harness.provider.name in PROVIDERS
+    name, can = harness.provider.name, harness.provider.capabilities
+    assert name in PROVIDERS
+    assert can.partial_refund == (can.refund and name not in WHOLE_REFUNDS_ONLY)
+    assert can.fetch == (name not in CANNOT_BE_ASKED)
+    assert can.expire == (name not in CANNOT_EXPIRE)
     assert harness.provider.title
     assert harness.provider.capabilities.methods
 
 
 def test_start_gives_a_page_to_send_the_buyer_to(harness: Harness) -> None:
-    started = harness.provider.start(request())
+    started = harness.provider.start(asked(harness))
     assert started.reference
     assert started.redirect_url.startswith(("http://", "https://"))
     assert started.expires_at is None or started.expires_at > clock.now()
 
 
 def test_start_repeated_gives_the_same_page_or_says_that_there_is_one(harness: Harness) -> None:
-    first = request()
+    first = asked(harness)
     page = harness.provider.start(first)
     if harness.provider.capabilities.repeats_start:
         assert harness.provider.start(first) == page
@@ -110,22 +126,22 @@ def test_start_repeated_gives_the_same_page_or_says_that_there_is_one(harness: H
 
 
 def test_start_with_another_key_is_another_attempt(harness: Harness) -> None:
-    first = harness.provider.start(request())
-    second = harness.provider.start(request(attempt=2, idempotency_key=f"checkout:{SESSION_ID}:2"))
+    first = harness.provider.start(asked(harness))
+    second = harness.provider.start(asked(harness, attempt=2, idempotency_key=f"checkout:{SESSION_ID}:2"))
     assert first.reference != second.reference
 
 
-def test_start_with_a_used_key_and_another_amount_is_refused(harness: Harness) -> None:
-    first = request()
-    harness.provider.start(first)
+def test_start_with_a_used_key_and_another_amount_is_refused(opening: Harness) -> None:
+    first = asked(opening)
+    opening.provider.start(first)
     with pytest.raises(ProviderRejected) as refusal:
-        harness.provider.start(dataclasses.replace(first, amount=Money(1, "PLN")))
-    is_repeated = harness.provider.capabilities.repeats_start
+        opening.provider.start(dataclasses.replace(first, amount=Money(1, currency_of(opening))))
+    is_repeated = opening.provider.capabilities.repeats_start
     assert refusal.value.reason == ("idempotency_conflict" if is_repeated else "already_started")
 
 
-def test_an_untouched_attempt_is_pending_and_states_nothing(harness: Harness) -> None:
-    found = harness.provider.fetch(harness.provider.start(request()).reference)
+def test_an_untouched_attempt_is_pending_and_states_nothing(asking: Harness) -> None:
+    found = asking.provider.fetch(asking.provider.start(asked(asking)).reference)
     assert (found.outcome, found.event) == (Outcome.PENDING, None)
 
 
@@ -135,8 +151,8 @@ def test_webhooks_say_who_paid_how_much_for_what(harness: Harness) -> None:
     assert facts
     for fact in facts:
         assert fact.session_id == SESSION_ID
-        assert (fact.amount_minor, fact.currency) == (4900, "PLN")
-        assert fact.is_test is True
+        assert (fact.amount_minor, fact.currency) == (4900, currency_of(harness))
+        assert fact.is_test is (None if harness.provider.name in WITHOUT_A_MODE else True)
         assert fact.payment_reference
         # Who is asked may not know any more when it was.
         assert fact.occurred_at is not None or harness.provider.name in HINTING
@@ -154,16 +170,16 @@ def test_a_hint_names_the_attempt_and_states_nothing(harness: Harness) -> None:
     assert not hints or all(fact.outcome is not Outcome.PAID for fact in facts)
 
 
-def test_one_payment_has_one_business_key_by_webhook_and_by_asking(harness: Harness) -> None:
-    reference = paid_attempt(harness)
-    asked = harness.provider.fetch(reference)
-    assert asked.outcome is Outcome.PAID
-    assert asked.event is not None
-    assert asked.event.business_key
-    assert {fact.business_key for fact in paid_facts(harness, reference)} == {asked.event.business_key}
-    assert asked.event.business_key.startswith(f"{harness.provider.name}:")
-    assert (asked.event.session_id, asked.event.attempt_reference) == (SESSION_ID, reference)
-    assert (asked.event.amount_minor, asked.event.currency, asked.event.is_test) == (4900, "PLN", True)
+def test_one_payment_has_one_business_key_by_webhook_and_by_asking(asking: Harness) -> None:
+    reference = paid_attempt(asking)
+    answer = asking.provider.fetch(reference)
+    assert answer.outcome is Outcome.PAID
+    assert answer.event is not None
+    assert answer.event.business_key
+    assert {fact.business_key for fact in paid_facts(asking, reference)} == {answer.event.business_key}
+    assert answer.event.business_key.startswith(f"{asking.provider.name}:")
+    assert (answer.event.session_id, answer.event.attempt_reference) == (SESSION_ID, reference)
+    assert (answer.event.amount_minor, answer.event.currency, answer.event.is_test) == (4900, currency_of(asking), True)
 
 
 def test_a_delivery_means_the_same_each_time(harness: Harness) -> None:
@@ -243,49 +259,49 @@ def test_an_unsigned_body_is_not_even_read(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("call", ["start", "fetch", "refund", "expire"])
-def test_a_provider_that_does_not_answer_leaves_it_unknown(harness: Harness, call: str) -> None:
-    reference = paid_attempt(harness)
-    payment = payment_reference(harness, reference)
+def test_a_provider_that_does_not_answer_leaves_it_unknown(asking: Harness, call: str) -> None:
+    reference = paid_attempt(asking)
+    payment = payment_reference(asking, reference)
     calls: dict[str, Callable[[], object]] = {
-        "start": lambda: harness.provider.start(request(idempotency_key="another")),
-        "fetch": lambda: harness.provider.fetch(reference),
-        "refund": lambda: harness.provider.refund(RefundRequest(payment, None, "refund:1", "")),
-        "expire": lambda: harness.provider.expire(reference),
+        "start": lambda: asking.provider.start(asked(asking, idempotency_key="another")),
+        "fetch": lambda: asking.provider.fetch(reference),
+        "refund": lambda: asking.provider.refund(RefundRequest(payment, None, "refund:1", "")),
+        "expire": lambda: asking.provider.expire(reference),
     }
-    with harness.down(), pytest.raises(ProviderUnavailable) as trouble:
+    with asking.down(), pytest.raises(ProviderUnavailable) as trouble:
         calls[call]()
     assert trouble.value.is_answered is False
     assert trouble.value.status == 503
 
 
-def test_an_unknown_reference_is_refused(harness: Harness) -> None:
+def test_an_unknown_reference_is_refused(asking: Harness) -> None:
     with pytest.raises(ProviderRejected) as refusal:
-        harness.provider.fetch("cs_test_unknown")
+        asking.provider.fetch("cs_test_unknown")
     assert refusal.value.reason == "resource_missing"
 
 
-def test_an_expired_attempt_has_failed(harness: Harness) -> None:
-    reference = harness.provider.start(request()).reference
-    harness.provider.expire(reference)
-    found = harness.provider.fetch(reference)
+def test_an_expired_attempt_has_failed(closing: Harness) -> None:
+    reference = closing.provider.start(asked(closing)).reference
+    closing.provider.expire(reference)
+    found = closing.provider.fetch(reference)
     assert found.outcome is Outcome.FAILED
     assert found.event is not None
     assert found.event.business_key
 
 
-def test_expiring_twice_is_harmless(harness: Harness) -> None:
-    reference = harness.provider.start(request()).reference
-    harness.provider.expire(reference)
-    harness.provider.expire(reference)
-    assert harness.provider.fetch(reference).outcome is Outcome.FAILED
+def test_expiring_twice_is_harmless(closing: Harness) -> None:
+    reference = closing.provider.start(asked(closing)).reference
+    closing.provider.expire(reference)
+    closing.provider.expire(reference)
+    assert closing.provider.fetch(reference).outcome is Outcome.FAILED
 
 
-def test_a_paid_attempt_cannot_be_expired(harness: Harness) -> None:
-    reference = paid_attempt(harness)
+def test_a_paid_attempt_cannot_be_expired(closing: Harness) -> None:
+    reference = paid_attempt(closing)
     with pytest.raises(ProviderRejected) as refusal:
-        harness.provider.expire(reference)
+        closing.provider.expire(reference)
     assert refusal.value.reason == "already_completed"
-    assert harness.provider.fetch(reference).outcome is Outcome.PAID
+    assert closing.provider.fetch(reference).outcome is Outcome.PAID
 
 
 def test_refund_in_full(refunding: Harness) -> None:
@@ -297,17 +313,45 @@ def test_refund_in_full(refunding: Harness) -> None:
 
 def test_refund_repeated_is_one_refund(refunding: Harness) -> None:
     payment = payment_reference(refunding, paid_attempt(refunding))
-    wanted = RefundRequest(payment, Money(1000, "PLN"), "refund:1", "requested_by_customer")
+    part = Money(1000, "PLN") if refunding.provider.capabilities.partial_refund else None
+    wanted = RefundRequest(payment, part, "refund:1", "requested_by_customer")
     assert refunding.provider.refund(wanted) == refunding.provider.refund(wanted)
 
 
-def test_refunds_never_exceed_the_payment(refunding: Harness) -> None:
-    payment = payment_reference(refunding, paid_attempt(refunding))
-    refunding.provider.refund(RefundRequest(payment, Money(4000, "PLN"), "refund:1", ""))
+def test_refunds_never_exceed_the_payment(splitting: Harness) -> None:
+    payment = payment_reference(splitting, paid_attempt(splitting))
+    splitting.provider.refund(RefundRequest(payment, Money(4000, "PLN"), "refund:1", ""))
     with pytest.raises(ProviderRejected) as refusal:
-        refunding.provider.refund(RefundRequest(payment, Money(901, "PLN"), "refund:2", ""))
+        splitting.provider.refund(RefundRequest(payment, Money(901, "PLN"), "refund:2", ""))
     assert refusal.value.reason == "refund_too_large"
-    refunding.provider.refund(RefundRequest(payment, Money(900, "PLN"), "refund:3", ""))
+    splitting.provider.refund(RefundRequest(payment, Money(900, "PLN"), "refund:3", ""))
+
+
+def test_who_gives_back_whole_payments_only_says_so(refunding: Harness) -> None:
+    payment = payment_reference(refunding, paid_attempt(refunding))
+    part = RefundRequest(payment, Money(1000, currency_of(refunding)), "refund:1", "")
+    if refunding.provider.capabilities.partial_refund:
+        assert refunding.provider.refund(part).reference
+        return
+    with pytest.raises(ProviderRejected) as refusal:
+        refunding.provider.refund(part)
+    assert refusal.value.reason == "partial_refund"
+
+
+def test_a_page_that_cannot_be_closed_is_left_open_and_says_so(never_closing: Harness) -> None:
+    provider = never_closing.provider
+    reference = provider.start(asked(never_closing)).reference
+    with pytest.raises(ProviderRejected) as refusal:
+        provider.expire(reference)
+    assert refusal.value.reason == "cannot_expire"
+
+
+@pytest.mark.parametrize("name", CANNOT_BE_ASKED)
+def test_who_cannot_be_asked_refuses_instead_of_guessing(request: pytest.FixtureRequest, name: str) -> None:
+    harness: Harness = request.getfixturevalue(f"{name}_harness")
+    reference = harness.provider.start(asked(harness)).reference
+    with pytest.raises(ProviderRejected):
+        harness.provider.fetch(reference)
 
 
 def test_a_refund_does_not_unpay_the_attempt(refunding: Harness) -> None:
@@ -317,7 +361,7 @@ def test_a_refund_does_not_unpay_the_attempt(refunding: Harness) -> None:
 
 
 def test_everything_handed_over_is_frozen(harness: Harness) -> None:
-    started = harness.provider.start(request())
+    started = harness.provider.start(asked(harness))
     with pytest.raises(dataclasses.FrozenInstanceError):
         started.reference = "cs_other"  # type: ignore[misc]  # That is the point.
 
