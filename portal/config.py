@@ -78,6 +78,10 @@ class Settings:
     stripe_publishable_key: str = ""
     stripe_webhook_secret: str = ""
     stripe_api_base: str = ""
+    btcpay_url: str = ""
+    btcpay_api_key: str = ""
+    btcpay_store_id: str = ""
+    btcpay_webhook_secret: str = ""
 
     staff_second_factor: bool = False
 
@@ -189,12 +193,16 @@ def _check(settings: Settings) -> list[str]:
 
 
 def _is_origin(url: str) -> bool:
+    return _is_address(url) and urlsplit(url).path in ("", "/")
+
+
+def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         has_port = parts.port is None or parts.port > 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and parts.path in ("", "/")
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
 
 
 def _check_servers(settings: Settings) -> dict[str, str]:
@@ -223,6 +231,7 @@ def _check_payments(settings: Settings) -> list[str]:
     wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
     if wrong_kind in settings.stripe_secret_key:
         problems.append(f"STRIPE_SECRET_KEY: is not one for PAYMENT_MODE={settings.payment_mode}")
+    problems += _check_btcpay(settings)
     for secret in filter(None, (part.strip() for part in settings.sandbox_webhook_secret.split(","))):
         try:
             is_long_enough = len(b64decode(secret.removeprefix("whsec_"), validate=True)) >= _SHORTEST_KEY
@@ -230,6 +239,19 @@ def _check_payments(settings: Settings) -> list[str]:
             is_long_enough = False
         if not is_long_enough:
             problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
+    return problems
+
+
+def _check_btcpay(settings: Settings) -> list[str]:
+    names = ("btcpay_url", "btcpay_api_key", "btcpay_store_id", "btcpay_webhook_secret")
+    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
+    if len(missing) == len(names):
+        return []
+    problems = [f"{name.upper()}: needed when another BTCPAY_ setting is set" for name in missing]
+    if settings.btcpay_url and not _is_address(settings.btcpay_url):
+        problems.append("BTCPAY_URL: must be an address such as https://btcpay.example.com")
+    elif settings.is_production and settings.btcpay_url and not settings.btcpay_url.startswith("https://"):
+        problems.append("BTCPAY_URL: production needs https://")
     return problems
 
 

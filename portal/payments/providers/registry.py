@@ -52,6 +52,20 @@ def _sandbox(settings: Settings) -> Provider | None:
     return SandboxProvider(keys=keys_of(settings), portal_url=settings.portal_url)
 
 
+def _btcpay(settings: Settings) -> Provider | None:
+    if not settings.btcpay_url:
+        return None
+    # Here, because the HTTP client is loaded by those who use it.
+    from portal.payments.providers.btcpay import BTCPayProvider
+
+    return BTCPayProvider(
+        url=settings.btcpay_url,
+        api_key=settings.btcpay_api_key,
+        store_id=settings.btcpay_store_id,
+        webhook_secrets=_list(settings.btcpay_webhook_secret),
+    )
+
+
 def _list(text: str) -> tuple[str, ...]:
     """Several secrets in one setting, separated by commas: the current one first, the old one until it is retired."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -60,6 +74,7 @@ def _list(text: str) -> tuple[str, ...]:
 # In the order checkout shows them.
 ROWS: tuple[Row, ...] = (
     Row("stripe", _stripe, takes=lambda currency: currency != "UGX"),
+    Row("btcpay", _btcpay),
     Row("sandbox", _sandbox),
 )
 

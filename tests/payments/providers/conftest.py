@@ -22,8 +22,10 @@ from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
+from tests.fakes.btcpay import FakeBTCPay
 from tests.fakes.stripe import FakeStripe, sign
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, Harness
+from tests.payments.providers.btcpay_support import BTCPayHarness
+from tests.payments.providers.harness import PROVIDERS, REFUNDING, UNTIMED, Harness
 from tests.servers.redis import RedisServer
 
 
@@ -125,6 +127,12 @@ class SandboxHarness:
             yield
 
 
+@pytest.fixture
+def btcpay_harness() -> Iterator[BTCPayHarness]:
+    with FakeBTCPay() as running:
+        yield BTCPayHarness(running)
+
+
 @pytest.fixture(params=PROVIDERS)
 def harness(request: pytest.FixtureRequest) -> Harness:
     """Each provider in turn."""
@@ -135,6 +143,20 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in UNTIMED])
+def timed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that signs the time."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=UNTIMED)
+def untimed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that signs no time."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 
