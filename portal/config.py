@@ -82,6 +82,9 @@ class Settings:
     btcpay_api_key: str = ""
     btcpay_store_id: str = ""
     btcpay_webhook_secret: str = ""
+    web3_networks: str = ""
+    web3_xpub: str = ""
+    web3_webhook_secret: str = ""
 
     staff_second_factor: bool = False
 
@@ -231,7 +234,7 @@ def _check_payments(settings: Settings) -> list[str]:
     wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
     if wrong_kind in settings.stripe_secret_key:
         problems.append(f"STRIPE_SECRET_KEY: is not one for PAYMENT_MODE={settings.payment_mode}")
-    problems += _check_btcpay(settings)
+    problems += [*_check_btcpay(settings), *_check_web3(settings)]
     for secret in filter(None, (part.strip() for part in settings.sandbox_webhook_secret.split(","))):
         try:
             is_long_enough = len(b64decode(secret.removeprefix("whsec_"), validate=True)) >= _SHORTEST_KEY
@@ -252,6 +255,21 @@ def _check_btcpay(settings: Settings) -> list[str]:
         problems.append("BTCPAY_URL: must be an address such as https://btcpay.example.com")
     elif settings.is_production and settings.btcpay_url and not settings.btcpay_url.startswith("https://"):
         problems.append("BTCPAY_URL: production needs https://")
+    return problems
+
+
+def _check_web3(settings: Settings) -> list[str]:
+    """Whether all is there, and above all no private key; the rest is read when the provider is built, at the start."""
+    names = ("web3_networks", "web3_xpub", "web3_webhook_secret")
+    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
+    problems = [f"{name.upper()}: needed when another WEB3_ setting is set" for name in missing]
+    if len(missing) == len(names):
+        return []
+    is_words = " " in settings.web3_xpub.strip()
+    if is_words or re.match(r"[a-zA-Z]prv|(0x)?[0-9a-fA-F]{64}$", settings.web3_xpub):
+        problems.append(
+            "WEB3_XPUB: is a PRIVATE key or a phrase, and whoever reads it can take the money; give the PUBLIC key"
+        )
     return problems
 
 

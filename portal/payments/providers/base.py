@@ -266,3 +266,11 @@ class RecoversEvents(Protocol):
 
     def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
         """The undelivered events of the types we use, oldest first. Raises ProviderUnavailable or ProviderRejected."""
+
+
+@runtime_checkable
+class TakesSomeCurrencies(Protocol):
+    """A provider whose currencies follow from its settings."""
+
+    def takes(self, currency: str) -> bool:
+        """Whether it can be paid in this currency, in upper case."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from flask_babel import lazy_gettext as _l
 
-from portal.config import Settings
+from portal.config import ConfigurationError, Settings
 from portal.core.errors import NotFound
-from portal.payments.providers.base import Provider
+from portal.payments.providers.base import Provider, TakesSomeCurrencies
 
 # A method that exists in these currencies only, whoever offers it.
 _METHOD_CURRENCIES = {"blik": frozenset({"PLN"})}
@@ -66,6 +66,27 @@ def _btcpay(settings: Settings) -> Provider | None:
     )
 
 
+def _web3(settings: Settings) -> Provider | None:
+    if not settings.web3_networks:
+        return None
+    # Here, because the curve's library is loaded by those who use it.
+    from portal.payments.providers.standard_webhooks import key_of
+    from portal.payments.providers.web3.addresses import read_xpub
+    from portal.payments.providers.web3.networks import read_networks
+    from portal.payments.providers.web3.provider import ChainProvider
+
+    named = "WEB3_NETWORKS"
+    try:
+        networks = read_networks(settings.web3_networks, is_test=settings.payment_mode == "test")
+        named = "WEB3_XPUB"
+        account = read_xpub(settings.web3_xpub)
+        named = "WEB3_WEBHOOK_SECRET"
+        keys = tuple(key_of(secret) for secret in _list(settings.web3_webhook_secret))
+    except ValueError as error:
+        raise ConfigurationError([f"{named}: {error}"]) from None
+    return ChainProvider(account=account, networks=networks, keys=keys, portal_url=settings.portal_url)
+
+
 def _list(text: str) -> tuple[str, ...]:
     """Several secrets in one setting, separated by commas: the current one first, the old one until it is retired."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -75,6 +96,7 @@ def _list(text: str) -> tuple[str, ...]:
 ROWS: tuple[Row, ...] = (
     Row("stripe", _stripe, takes=lambda currency: currency != "UGX"),
     Row("btcpay", _btcpay),
+    Row("web3", _web3),
     Row("sandbox", _sandbox),
 )
 
@@ -104,7 +126,12 @@ class Registry:
 
     def for_checkout(self, currency: str) -> tuple[Provider, ...]:
         """Those that take this currency, in the order to show them."""
-        return tuple(self._providers[name] for name, row in self._rows.items() if row.takes(currency))
+        return tuple(
+            provider
+            for provider in self._providers.values()
+            if self._rows[provider.name].takes(currency)
+            and (not isinstance(provider, TakesSomeCurrencies) or provider.takes(currency))
+        )
 
     def methods(self, name: str, currency: str) -> tuple[str, ...]:
         """How one can pay there in this currency: BLIK in PLN only, for instance. Raises UnknownProvider."""
