@@ -23,8 +23,10 @@ from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
 from tests.fakes.btcpay import FakeBTCPay
+from tests.fakes.chain import Chain, FakeNode
 from tests.fakes.stripe import FakeStripe, sign
 from tests.payments.providers.btcpay_support import BTCPayHarness
+from tests.payments.providers.chain_support import ChainHarness
 from tests.payments.providers.harness import PROVIDERS, REFUNDING, UNTIMED, Harness
 from tests.servers.redis import RedisServer
 
@@ -133,6 +135,18 @@ def btcpay_harness() -> Iterator[BTCPayHarness]:
         yield BTCPayHarness(running)
 
 
+@pytest.fixture
+def web3_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator[ChainHarness]:
+    """Payments on a chain, with their book in an application of its own."""
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
+    chain = Chain()
+    with app.app_context(), FakeNode(chain) as node:
+        db.create_all()
+        yield ChainHarness(app, node, chain.deploy())
+        db.session.remove()
+        db.engine.dispose()
+
+
 @pytest.fixture(params=PROVIDERS)
 def harness(request: pytest.FixtureRequest) -> Harness:
     """Each provider in turn."""
@@ -143,6 +157,13 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in REFUNDING])
+def unrefunding(request: pytest.FixtureRequest) -> Harness:
+    """Each provider whose money is given back by hand."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 

@@ -14,7 +14,7 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import Provider, StartRequest
 
-PROVIDERS = ("stripe", "sandbox", "btcpay")
+PROVIDERS = ("stripe", "sandbox", "btcpay", "web3")
 REFUNDING = ("stripe", "sandbox", "btcpay")  # Those of them whose capabilities say `refund`.
 UNTIMED = ("btcpay",)  # Those whose signatures hold no time, so that an old delivery looks like a new one.
 MODELESS = ("btcpay",)  # Those that cannot say whether money is test money.

@@ -218,20 +218,32 @@ def test_an_unsigned_body_is_not_even_read(harness: Harness) -> None:
         harness.provider.parse_webhook(harness.sign(b"{}"), b"[" * 100_000, at=clock.now())
 
 
-@pytest.mark.parametrize("call", ["start", "fetch", "refund", "expire"])
+@pytest.mark.parametrize("call", ["start", "fetch", "expire"])
 def test_a_provider_that_does_not_answer_leaves_it_unknown(harness: Harness, call: str) -> None:
     reference = paid_attempt(harness)
-    payment = payment_reference(harness, reference)
     calls: dict[str, Callable[[], object]] = {
         "start": lambda: harness.provider.start(request(idempotency_key="another")),
         "fetch": lambda: harness.provider.fetch(reference),
-        "refund": lambda: harness.provider.refund(RefundRequest(payment, None, "refund:1", "")),
         "expire": lambda: harness.provider.expire(reference),
     }
     with harness.down(), pytest.raises(ProviderUnavailable) as trouble:
         calls[call]()
     assert trouble.value.is_answered is False
     assert trouble.value.status == 503
+
+
+def test_a_refund_without_an_answer_is_unknown(refunding: Harness) -> None:
+    payment = payment_reference(refunding, paid_attempt(refunding))
+    with refunding.down(), pytest.raises(ProviderUnavailable) as trouble:
+        refunding.provider.refund(RefundRequest(payment, None, "refund:1", ""))
+    assert trouble.value.is_answered is False
+
+
+def test_a_provider_without_refunds_says_so(unrefunding: Harness) -> None:
+    payment = payment_reference(unrefunding, paid_attempt(unrefunding))
+    with pytest.raises(ProviderRejected) as refusal:
+        unrefunding.provider.refund(RefundRequest(payment, None, "refund:1", ""))
+    assert refusal.value.reason == "not_supported"
 
 
 def test_an_unknown_reference_is_refused(harness: Harness) -> None:
