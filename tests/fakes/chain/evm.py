@@ -55,7 +55,7 @@ class Chain:
         with self.lock:
             self.tester.revert_to_snapshot(snapshot)
             # Somebody else's transaction, or the new blocks would be the old ones.
-            self.send_coins(self.other, 1)
+            self.send({"from": self.other, "to": self.rich, "value": 1, "gas": 100_000})
             self.mine(max(0, blocks - 1))
 
     def send(self, transaction: dict[str, Any]) -> str:

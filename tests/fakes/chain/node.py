@@ -23,7 +23,8 @@ class RpcError(Exception):
 class FakeNode:
     """Serves a chain on a free port of 127.0.0.1 until the block ends.
 
-    `lies` holds answers that are given instead of the true ones: a value, or a function of the true one.
+    `lies` holds answers that are given instead of the true ones: a value, or a function of the true one. `lag` is how
+    far the safe and finalized blocks are behind the newest.
     """
 
     chain: Chain
@@ -31,6 +32,7 @@ class FakeNode:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     url: str = ""
+    lag: int = 0
     _server: Server | None = None
 
     def __enter__(self) -> Self:
@@ -64,7 +66,7 @@ class FakeNode:
     def result(self, method: str, params: list[Any]) -> Any:
         """The answer to one call, true or not. Raises RpcError."""
         with self.chain.lock:
-            truth = _answer(self.chain, method, params)
+            truth = _answer(self.chain, method, params, lag=self.lag)
         if method not in self.lies:
             return truth
         lie = self.lies[method]
@@ -92,11 +94,11 @@ class _Handler(Handler):
         self.send(status, text, {"Content-Type": "application/json"}, is_half=is_half)
 
 
-def _answer(chain: Chain, method: str, params: list[Any]) -> Any:
+def _answer(chain: Chain, method: str, params: list[Any], *, lag: int) -> Any:
     answers: dict[str, Callable[..., Any]] = {
         "eth_chainId": lambda: hex(chain.chain_id),
         "eth_blockNumber": lambda: hex(chain.head()),
-        "eth_getBlockByNumber": lambda number, full: _block(chain, number, full),
+        "eth_getBlockByNumber": lambda number, full: _block(chain, number, full, lag=lag),
         "eth_getBalance": lambda address, _block: hex(chain.tester.get_balance(address)),
         "eth_getTransactionReceipt": lambda tx_hash: _receipt(chain, tx_hash),
         "eth_getLogs": lambda wanted: _logs(chain, wanted),
@@ -106,8 +108,8 @@ def _answer(chain: Chain, method: str, params: list[Any]) -> Any:
     return answers[method](*params)
 
 
-def _block(chain: Chain, number: str, full: bool) -> Any:
-    wanted: Any = int(number, 16) if number.startswith("0x") else number
+def _block(chain: Chain, number: str, full: bool, *, lag: int) -> Any:
+    wanted: Any = int(number, 16) if number.startswith("0x") else max(0, chain.head() - lag)
     try:
         block = chain.tester.get_block_by_number(wanted, full_transactions=full)
     except BlockNotFound:
