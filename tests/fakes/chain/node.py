@@ -141,7 +141,7 @@ def _receipt(chain: Chain, tx_hash: str) -> Any:
         "status": hex(receipt["status"]),
         "from": receipt["from"],
         "to": receipt["to"] or None,
-        "logs": [_log(one) for one in receipt["logs"]],
+        "logs": [as_log(one) for one in receipt["logs"]],
     }
 
 
@@ -153,7 +153,7 @@ def _logs(chain: Chain, wanted: dict[str, Any]) -> list[Any]:
     for number in range(first, min(last, chain.head()) + 1):
         for tx_hash in chain.tester.get_block_by_number(number)["transactions"]:
             found += chain.tester.get_transaction_receipt(tx_hash)["logs"]
-    return [log for log in map(_log, found) if _fits(log, wanted)]
+    return [log for log in map(as_log, found) if _fits(log, wanted)]
 
 
 def _fits(log: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -163,7 +163,8 @@ def _fits(log: dict[str, Any], wanted: dict[str, Any]) -> bool:
     return len(log["topics"]) >= len(wanted["topics"]) and all(want in (None, topic) for want, topic in pairs)
 
 
-def _log(log: Any) -> dict[str, Any]:
+def as_log(log: Any) -> dict[str, Any]:
+    """A log of the EVM as nodes write it."""
     return {
         "address": log["address"].lower(),
         "topics": list(log["topics"]),

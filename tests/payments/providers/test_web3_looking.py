@@ -14,6 +14,7 @@ from portal.payments.providers.web3.looking import BLOCKS_AT_ONCE, Look, Observe
 from portal.payments.providers.web3.networks import read_networks
 from portal.payments.providers.web3.rpc import NodeSilent
 from tests.fakes.chain import Chain, FakeNode, Token
+from tests.fakes.chain.node import as_log
 from tests.payments.providers.chain_support import XPUB
 
 ADDRESS = deposit_address(read_xpub(XPUB), 7)
@@ -105,12 +106,10 @@ def test_a_look_alike_stays_one_when_the_node_ignores_the_question(street: Stree
     street.chain.mine(3)
 
     def everything(_truth: object) -> list[Any]:
-        from tests.fakes.chain.node import _log
-
         tester = street.chain.tester
         blocks = [tester.get_block_by_number(number) for number in range(street.chain.head() + 1)]
         receipts = [tester.get_transaction_receipt(one) for block in blocks for one in block["transactions"]]
-        return [_log(log) for receipt in receipts for log in receipt["logs"]]
+        return [as_log(log) for receipt in receipts for log in receipt["logs"]]
 
     street.node.lies["eth_getLogs"] = everything
     assert street.look().transfers == ()
