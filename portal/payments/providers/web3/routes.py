@@ -52,6 +52,7 @@ class DepositView:
     needed_depth: int | None
     transfers: tuple[TransferView, ...]
     minutes_left: int
+    ends_at: datetime
 
     @property
     def is_over(self) -> bool:
@@ -126,6 +127,7 @@ def _view(
             for one in watch.transfers
         ),
         minutes_left=max(0, int((end - at).total_seconds() // 60)),
+        ends_at=end,
     )
 
 
