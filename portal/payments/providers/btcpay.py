@@ -8,7 +8,6 @@ invoice took in `btcpay_money.py`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from portal.payments.providers.base import (
     Capabilities,
     FetchResult,
     InvalidPayload,
+    Outcome,
     ParsedWebhook,
     ProviderRejected,
     ProviderUnavailable,
@@ -41,7 +41,10 @@ from portal.payments.providers.btcpay_money import (
     Received,
     amount_of,
     has_money,
+    paid_out_minor,
     read_received,
+    refund_fact,
+    refund_name,
     state_of,
     taken_minor,
 )
@@ -56,8 +59,9 @@ SHORTEST, LONGEST = timedelta(minutes=5), timedelta(minutes=60)
 _LONGEST_LINK = 5_000
 _LONGEST_DESCRIPTION = 250
 _PAGE, _MOST_PAGES = 100, 10
+# A payout is dated when the buyer claims it, and paid when somebody approves it.
+_CLAIMED_WITHIN = timedelta(days=30)
 _LANGUAGES = {"en": "en", "es": "es-ES", "pl": "pl-PL"}
-_PAID_OUT = "Completed"
 _SENTENCES = {
     "resource_missing": _l("BTCPay does not know this payment."),
     "not_configured": _l("BTCPay cannot take payments for us right now. Choose another way to pay."),
@@ -141,7 +145,7 @@ class BTCPayProvider:
         with _read("refund"):
             invoice_id, price = invoice.text("id"), amount_of(invoice)
             mine = [one for one in self._pull_payments() if one.text("name").startswith(f"Refund {invoice_id}")]
-            name = _refund_name(invoice_id, request.idempotency_key)
+            name = refund_name(invoice_id, request.idempotency_key)
             made = next((one for one in mine if one.text("name") == name), None)
             if made is not None:
                 if request.amount not in (None, amount_of(made)):
@@ -192,6 +196,7 @@ class BTCPayProvider:
 
     def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
         """What invoices took since then, oldest first, late and short money too: no scheduled check asks about those.
+        Then what became of refunds.
 
         Raises ProviderUnavailable or ProviderRejected.
         """
@@ -213,6 +218,7 @@ class BTCPayProvider:
             state = self._state("recover", invoice)
             if state.event is not None and state.event.session_id is not None:
                 yield RecoveredEvent(f"asked: {state.raw_status}".encode(), state.as_told(reference))
+        yield from self._recover_refunds(since)
 
     def _state(self, action: str, invoice: Fields) -> FetchResult:
         with _read(action):
@@ -246,15 +252,30 @@ class BTCPayProvider:
         """Succeeded once all of it was paid out, failed once the store has withdrawn it."""
         path = f"api/v1/pull-payments/{_segment(refund.text('id'))}/payouts"
         payouts = _list("refund", self._call("refund", "GET", path))
-        currency = refund.text("currency")
-        done = sum(
-            Money.parse(one.optional_text("originalAmount") or one.text("amount"), currency).amount_minor
-            for one in payouts
-            if one.text("state") == _PAID_OUT
-        )
-        if done >= amount_of(refund).amount_minor:
-            return "succeeded"
-        return "failed" if refund.optional_flag("archived") and not done else "pending"
+        fact = refund_fact(refund, paid_out_minor(payouts, refund))
+        if fact is None:
+            return "pending"
+        return "succeeded" if fact.outcome is Outcome.REFUNDED else "failed"
+
+    def _recover_refunds(self, since: datetime) -> Iterator[RecoveredEvent]:
+        """Refunds that were paid out or withdrawn; no webhook says of which payment."""
+        refunds = self._pull_payments()
+        if not refunds:
+            return
+        payouts = _list("recover", self._call("recover", "GET", f"{self._store}/payouts"))
+        with _read("recover"):
+            lately = {one.optional_text("pullPaymentId") for one in payouts if _is_after(one, since - _CLAIMED_WITHIN)}
+            found = [
+                (refund.text("id"), refund_fact(refund, paid_out_minor(payouts, refund)))
+                for refund in refunds
+                if refund.text("id") in lately or refund.optional_flag("archived")
+            ]
+        for refund_id, fact in found:
+            if fact is not None:
+                parsed = ParsedWebhook(
+                    f"refund:{refund_id}:{fact.outcome.value}", f"poll.{fact.outcome.value}", (fact,)
+                )
+                yield RecoveredEvent(f"asked: {fact.detail}".encode(), parsed)
 
     def _invoice_of(self, request: StartRequest, order_id: str) -> dict[str, Any]:
         open_for = min(max(request.expires_at - self._now(), SHORTEST), LONGEST)
@@ -327,6 +348,11 @@ def _rejected(reason: str, detail: str) -> ProviderRejected:
     return ProviderRejected(_SENTENCES.get(reason), reason=reason, detail=detail)
 
 
+def _is_after(payout: Fields, instant: datetime) -> bool:
+    date = payout.optional_time("date")
+    return date is None or date >= instant
+
+
 def _segment(text: str) -> str:
     """Any text as one part of an address's path, dots included."""
     return quote(text, safe="").replace(".", "%2E")
@@ -334,8 +360,3 @@ def _segment(text: str) -> str:
 
 def _major(amount: Money) -> str:
     return format(amount.to_decimal(), "f")
-
-
-def _refund_name(invoice_id: str, idempotency_key: str) -> str:
-    """What the buyer reads on the refund's page, and how the same refund is found again; BTCPay allows 50 letters."""
-    return f"Refund {invoice_id} {sha256(idempotency_key.encode()).hexdigest()[:16]}"

@@ -91,15 +91,8 @@ def _pending(event: Fields) -> NormalisedEvent:
     return _about_invoice(event, Outcome.HINT if is_late else Outcome.PENDING)
 
 
-def _payout(event: Fields) -> NormalisedEvent:
-    """The buyer claimed a refund and the store paid it out. The message names the refund, not the payment."""
-    refund = event.optional_text("pullPaymentId")
-    if event.text("payoutState") != "Completed" or refund is None:
-        return NormalisedEvent(Outcome.IGNORED, detail=f"payout {event.text('payoutState')}")
-    return NormalisedEvent(Outcome.REFUNDED, business_key=f"btcpay:{refund}:succeeded", detail="payout Completed")
-
-
 def _unused(event: Fields) -> NormalisedEvent:
+    # PayoutUpdated too: it names neither the payment nor how much of the refund is done, so refunds are asked about.
     return NormalisedEvent(Outcome.IGNORED, detail=f"{event.text('type')} is not used")
 
 
@@ -112,7 +105,6 @@ _MEANINGS: Mapping[str, Callable[[Fields], NormalisedEvent]] = {
     "InvoiceInvalid": _hint,
     "InvoiceExpiredPaidPartial": _hint,
     "InvoicePaidAfterExpiration": _hint,
-    "PayoutUpdated": _payout,
 }
 # What the webhook in the store's settings must send.
 EVENT_TYPES = tuple(_MEANINGS)

@@ -4,6 +4,7 @@ BTCPay counts in the coin that was paid; what that is worth in the invoice's cur
 fixed with the invoice, rounded down to whole minor units.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +19,9 @@ from portal.payments.providers.payloads import Fields
 NEW, PROCESSING, EXPIRED, INVALID, SETTLED = "New", "Processing", "Expired", "Invalid", "Settled"
 _PAID_OVER = "PaidOver"
 _WITH_MONEY = frozenset({"PaidLate", "PaidPartial", _PAID_OVER})
+_PAID_OUT = "Completed"
 _LONGEST_COIN = 100
+_REFUND = re.compile(r"Refund (\S{1,100}) [0-9a-f]{16}")
 # More than any amount times any rate has.
 _EXACT = Context(prec=80)
 
@@ -135,6 +138,48 @@ def _over(invoice: Fields, received: Received, raw_status: str) -> FetchResult:
     return FetchResult(Outcome.FAILED, failed, f"{raw_status}/{len(money)} payments", money)
 
 
+def refund_fact(refund: Fields, paid_out: int) -> NormalisedEvent | None:
+    """What became of one of our refunds, given how much of it was paid out; None while it is open.
+
+    Its name says which invoice it gives back. Raises InvalidPayload.
+    """
+    named = _REFUND.fullmatch(refund.text("name"))
+    if named is None:
+        return None
+    amount = amount_of(refund)
+    if paid_out >= amount.amount_minor:
+        outcome, fact_name = Outcome.REFUNDED, "succeeded"
+    elif refund.optional_flag("archived") and not paid_out:
+        outcome, fact_name = Outcome.REFUND_FAILED, "failed"
+    else:
+        return None
+    return NormalisedEvent(
+        outcome=outcome,
+        payment_reference=named[1],
+        business_key=f"btcpay:{refund.text('id')}:{fact_name}",
+        amount_minor=amount.amount_minor,
+        currency=amount.currency,
+        detail=f"refund {fact_name}",
+    )
+
+
+def refund_name(invoice_id: str, idempotency_key: str) -> str:
+    """What the buyer reads on the refund's page, and how the same refund is found again; BTCPay allows 50 letters."""
+    return f"Refund {invoice_id} {sha256(idempotency_key.encode()).hexdigest()[:16]}"
+
+
+def paid_out_minor(payouts: Iterable[Fields], refund: Fields) -> int:
+    """How much of a refund was paid out, in minor units of its currency. Raises InvalidPayload."""
+    refund_id, currency = refund.text("id"), refund.text("currency")
+    done = 0
+    for payout in payouts:
+        if payout.optional_text("pullPaymentId") == refund_id and payout.text("state") == _PAID_OUT:
+            # The name of it changed in BTCPay 2.0.
+            amount = payout.optional_text("originalAmount") or payout.text("amount")
+            done += _minor(_read_decimal(amount, "amount"), currency)
+    return done
+
+
 def _fact(invoice: Fields, outcome: Outcome, detail: str) -> NormalisedEvent:
     session_id, attempt = names_of(invoice)
     reference = invoice.text("id")
@@ -159,8 +204,12 @@ def _short(payment_id: str) -> str:
 
 
 def _decimal(thing: Fields, key: str) -> Decimal:
+    return _read_decimal(thing.text(key), key)
+
+
+def _read_decimal(text: str, key: str) -> Decimal:
     try:
-        value = Decimal(thing.text(key))
+        value = Decimal(text)
     except InvalidOperation:
         raise InvalidPayload(f"{key} is not a decimal number") from None
     if not value.is_finite():

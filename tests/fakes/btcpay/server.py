@@ -210,6 +210,8 @@ def _route(world: World, method: str, path: list[str], query: dict[str, list[str
             return world.mark(invoice_id, body.get("status", ""))
         case "POST", ["stores", _, "invoices", invoice_id, "refund"]:
             return world.refund(invoice_id, body)
+        case "GET", ["stores", _, "payouts"]:
+            return [payout for payouts in world.payouts.values() for payout in payouts]
         case "GET", ["stores", _, "pull-payments"]:
             return [one for one in world.refunds.values() if not one["archived"] or "includeArchived" in query]
     raise refusal("not-found", "There is no such address", 404)

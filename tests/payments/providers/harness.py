@@ -17,7 +17,7 @@ from portal.payments.providers.base import Provider, StartRequest
 PROVIDERS = ("stripe", "sandbox", "btcpay", "web3")
 REFUNDING = ("stripe", "sandbox", "btcpay")  # Those of them whose capabilities say `refund`.
 UNTIMED = ("btcpay",)  # Those whose signatures hold no time, so that an old delivery looks like a new one.
-MODELESS = ("btcpay",)  # Those that cannot say whether money is test money.
+WITHOUT_A_MODE = ("btcpay",)  # Those that cannot say whether money is test money.
 
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 

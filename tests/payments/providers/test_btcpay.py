@@ -331,8 +331,7 @@ def test_the_old_secret_is_believed_until_it_is_removed(fake: FakeBTCPay) -> Non
         ("InvoicePaidAfterExpiration", {}, Outcome.HINT),
         ("InvoiceCreated", {}, Outcome.IGNORED),
         ("InvoiceRefund", {"pullPaymentId": "pp"}, Outcome.IGNORED),
-        ("PayoutUpdated", {"pullPaymentId": "pp", "payoutState": "Completed"}, Outcome.REFUNDED),
-        ("PayoutUpdated", {"pullPaymentId": "pp", "payoutState": "AwaitingApproval"}, Outcome.IGNORED),
+        ("PayoutUpdated", {"pullPaymentId": "pp", "payoutState": "Completed"}, Outcome.IGNORED),
         ("SubscriberCreated", {}, Outcome.IGNORED),
         ("InvoiceSettled", {"storeId": "another"}, Outcome.IGNORED),
     ],
@@ -345,7 +344,7 @@ def test_what_each_event_means(provider: BTCPayProvider, kind: str, fields: dict
 
 
 def test_every_event_that_is_used_is_in_the_list_to_subscribe_to() -> None:
-    assert {"InvoiceSettled", "InvoicePaymentSettled", "PayoutUpdated"} < set(EVENT_TYPES)
+    assert {"InvoiceSettled", "InvoicePaymentSettled"} < set(EVENT_TYPES)
     assert "InvoiceCreated" not in EVENT_TYPES
 
 
@@ -398,6 +397,25 @@ def test_a_refund_that_the_store_withdrew_has_failed_and_leaves_its_amount(
     fake.world.refunds[provider.refund(wanted).reference]["archived"] = True
     assert provider.refund(wanted).status == "failed"
     assert provider.refund(RefundRequest(reference, None, "refund:2", "")).status == "pending"
+
+
+def test_recovering_tells_what_became_of_refunds(provider: BTCPayProvider, fake: FakeBTCPay) -> None:
+    since = clock.now() - timedelta(days=3)
+    reference = paid(provider, fake)
+    made = [
+        provider.refund(RefundRequest(reference, Money(1000, "PLN"), f"refund:{number}", "")).reference
+        for number in range(4)
+    ]
+    fake.world.pay_out(made[0])
+    fake.world.pay_out(made[1], "0.5")
+    fake.world.refunds[made[2]]["archived"] = True
+    other = fake.world.refund(reference, {"refundVariant": "Custom", "customAmount": "1", "customCurrency": "PLN"})
+    fake.world.pay_out(other["id"])
+    told = [one.parsed.events[0] for one in provider.recover_events(since) if one.parsed.delivery_key[:7] == "refund:"]
+    assert [(fact.outcome, fact.business_key, fact.payment_reference, fact.amount_minor) for fact in told] == [
+        (Outcome.REFUNDED, f"btcpay:{made[0]}:succeeded", reference, 1000),
+        (Outcome.REFUND_FAILED, f"btcpay:{made[2]}:failed", reference, 1000),
+    ]
 
 
 def test_a_key_used_for_another_amount_is_refused(provider: BTCPayProvider, fake: FakeBTCPay) -> None:

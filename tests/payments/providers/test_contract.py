@@ -19,7 +19,7 @@ from portal.payments.providers.base import (
     RefundRequest,
     SignatureProblem,
 )
-from tests.payments.providers.harness import MODELESS, PROVIDERS, REFUNDING, SESSION_ID, Harness, request
+from tests.payments.providers.harness import PROVIDERS, REFUNDING, SESSION_ID, WITHOUT_A_MODE, Harness, request
 
 WORSE_THAN_JSON = {
     "empty": b"",
@@ -68,7 +68,7 @@ def paid_facts(harness: Harness, reference: str) -> list[NormalisedEvent]:
 
 
 def is_test_as_told(harness: Harness) -> bool | None:
-    return None if harness.provider.name in MODELESS else True
+    return None if harness.provider.name in WITHOUT_A_MODE else True
 
 
 def payment_reference(harness: Harness, reference: str) -> str:
