@@ -20,6 +20,7 @@ from portal.payments import invoice_routes, webhooks
 from portal.payments import periodic as payments_periodic
 from portal.payments import routes as payment_routes
 from portal.payments.providers.sandbox import routes as sandbox_routes
+from portal.payments.providers.web3 import routes as chain_routes
 from portal.site import routes as site_routes
 
 
@@ -92,6 +93,7 @@ def _register_payments(app: Flask, settings: config.Settings) -> None:
     app.register_blueprint(payment_routes.bp)
     app.register_blueprint(invoice_routes.bp)
     sandbox_routes.init_app(app, settings)
+    app.register_blueprint(chain_routes.bp)
 
 
 def _register_domains(app: Flask) -> None:

@@ -95,6 +95,13 @@ class Settings:
     onecom_checkout_url: str = ""
     onecom_webhook_secret: str = ""
     onecom_require_amount: bool = True
+    btcpay_url: str = ""
+    btcpay_api_key: str = ""
+    btcpay_store_id: str = ""
+    btcpay_webhook_secret: str = ""
+    web3_networks: str = ""
+    web3_xpub: str = ""
+    web3_webhook_secret: str = ""
 
     staff_second_factor: bool = False
 
@@ -206,12 +213,19 @@ def _check(settings: Settings) -> list[str]:
 
 
 def _is_origin(url: str) -> bool:
+    return _is_address(url) and urlsplit(url).path in ("", "/")
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an HTTP address of a server, with a path or without."""
+    if not url.isprintable() or " " in url:
+        return False
     try:
         parts = urlsplit(url)
         has_port = parts.port is None or parts.port > 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and parts.path in ("", "/")
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
 
 
 def _check_servers(settings: Settings) -> dict[str, str]:
@@ -242,7 +256,8 @@ def _check_payments(settings: Settings) -> list[str]:
         problems.append(f"STRIPE_SECRET_KEY: is not one for PAYMENT_MODE={settings.payment_mode}")
     if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.sandbox_webhook_secret)):
         problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
-    return [*problems, *_check_payu(settings), *_check_recurrente(settings), *_check_onecom(settings)]
+    checks = (_check_payu, _check_recurrente, _check_onecom, _check_btcpay, _check_web3)
+    return [*problems, *(problem for check in checks for problem in check(settings))]
 
 
 def _key_lengths(secrets: str) -> list[int]:
@@ -321,10 +336,32 @@ def _check_onecom(settings: Settings) -> list[str]:
     return problems
 
 
-def _is_address(url: str) -> bool:
-    """Whether it is an HTTP address of a server, with a path or without."""
-    parts = url.split("/", 3)
-    return len(parts) > 2 and _is_origin("/".join(parts[:3])) and url.isprintable() and " " not in url
+def _check_btcpay(settings: Settings) -> list[str]:
+    names = ("btcpay_url", "btcpay_api_key", "btcpay_store_id", "btcpay_webhook_secret")
+    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
+    if len(missing) == len(names):
+        return []
+    problems = [f"{name.upper()}: needed when another BTCPAY_ setting is set" for name in missing]
+    if settings.btcpay_url and not _is_address(settings.btcpay_url):
+        problems.append("BTCPAY_URL: must be an address such as https://btcpay.example.com")
+    elif settings.is_production and settings.btcpay_url and not settings.btcpay_url.startswith("https://"):
+        problems.append("BTCPAY_URL: production needs https://")
+    return problems
+
+
+def _check_web3(settings: Settings) -> list[str]:
+    """Whether all is there, and above all no private key; the rest is read when the provider is built, at the start."""
+    names = ("web3_networks", "web3_xpub", "web3_webhook_secret")
+    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
+    problems = [f"{name.upper()}: needed when another WEB3_ setting is set" for name in missing]
+    if len(missing) == len(names):
+        return []
+    is_words = " " in settings.web3_xpub.strip()
+    if is_words or re.match(r"[a-zA-Z]prv|(0x)?[0-9a-fA-F]{64}$", settings.web3_xpub):
+        problems.append(
+            "WEB3_XPUB: is a PRIVATE key or a phrase, and whoever reads it can take the money; give the PUBLIC key"
+        )
+    return problems
 
 
 def _check_production(settings: Settings) -> list[str]:

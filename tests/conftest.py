@@ -1,5 +1,6 @@
 """Fixtures every test may use: both databases, a real Redis, the application, the cast."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,10 @@ DATABASES = ("sqlite", "postgresql")
 Flask.test_client_class = pages.CheckedClient
 # Reading the settings must not depend on the developer's own environment.
 for _name in [
-    name for name in os.environ if name.startswith(("PORTAL_", "STRIPE_", "PAYU_", "SMTP_")) and name != "PORTAL_FAULTS"
+    name
+    for name in os.environ
+    if name.startswith(("PORTAL_", "STRIPE_", "PAYU_", "RECURRENTE_", "ONECOM_", "BTCPAY_", "WEB3_", "SMTP_"))
+    and name != "PORTAL_FAULTS"
 ]:
     del os.environ[_name]
 
@@ -58,6 +62,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return server.create_database("portal")
 
 
+# Payments on a chain, so that their page is there; nobody answers at the node, and nothing is sold in this currency.
+CHAIN = {
+    "name": "nowhere", "chain_id": 1, "rpc_urls": ["http://127.0.0.1:9"], "symbol": "NIL", "token": None,
+    "decimals": 18, "currencies": ["XTS"], "confirmations": 1,
+}  # fmt: skip
+# BIP-32, test vector 2.
+XPUB = "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB"
+
+
 def settings_for(database_url: str, redis_url: str, folder: Path, **changes: Any) -> config.Settings:
     """Settings of a test application; `changes` replace single ones."""
     values: dict[str, Any] = {
@@ -73,6 +86,9 @@ def settings_for(database_url: str, redis_url: str, folder: Path, **changes: Any
         "stripe_secret_key": "sk_test_portal",
         "stripe_webhook_secret": "whsec_test_secret",
         "stripe_api_base": "http://127.0.0.1:9",
+        "web3_networks": json.dumps([{**CHAIN, "test": changes.get("payment_mode", "test") == "test"}]),
+        "web3_xpub": XPUB,
+        "web3_webhook_secret": "whsec_d2ViMy1zZWNyZXQtZm9yLXRlc3RzLW9ubHk=",
         "log_level": "ERROR",
     }
     return config.Settings(**{**values, **changes})

@@ -34,6 +34,7 @@ GET  /orders/<number>/cancelled                      orders.cancelled           
 POST /orders/<number>/pay                            orders.pay                         public own
 GET  /sandbox/<reference>                            sandbox.show                       public
 POST /sandbox/<reference>                            sandbox.act                        public
+GET  /pay/chain/<reference>                          web3.show                          public
 GET  /session/<public_id>/status                     payments.session_status            public
 POST /webhooks/<provider_name>                       webhooks.receive                   public signed
 POST /api/v1/webhooks/<provider_name>                webhooks.receive_always_200        public signed

@@ -1,8 +1,10 @@
 """A small world in which every address of the portal has something to show: bought through the shop's own pages."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,20 @@ from sqlalchemy import select
 
 from portal.accounts.models import LoginSession, Role, User
 from portal.catalogue.models import Package
-from portal.core import outbox
-from portal.core.db import Base, db
+from portal.core import clock, outbox
+from portal.core.db import Base, db, unit_of_work
 from portal.core.mail import MailMessage
+from portal.core.money import Money
 from portal.core.outbox import OutboxMessage
 from portal.orders.models import CartLine, Order
 from portal.payments.models import Invoice, PaymentSession, ProviderEvent
+from portal.payments.providers.base import StartRequest
+from portal.payments.providers.web3 import deposits
+from portal.payments.providers.web3.addresses import read_xpub
+from portal.payments.providers.web3.networks import read_networks
 from tests import factories, sandbox
 from tests.browser_like import post_form
+from tests.conftest import CHAIN, XPUB
 
 _KEY = re.compile(r'name="key"[^>]*value="([^"]+)"')
 # What changes when somebody only looks, or is refused: when they were last seen, and that they tried.
@@ -104,6 +112,7 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "invoices.pdf.number": newest(select(Invoice)).number,
         "public_id": session.public_id,
         "reference": open_page.rpartition("/")[2],
+        "web3.show.reference": _deposit(session),
         "provider_name": "sandbox",
         "line_id": str(newest(select(CartLine).order_by(CartLine.id.desc())).id),
         "session_id": str(newest(select(LoginSession).where(LoginSession.user_id == users["alice"].id)).id),
@@ -120,6 +129,26 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "dev_ui.panel.number": "90",
         "devtools.attachment.number": "0",
     }
+
+
+def _deposit(session: PaymentSession) -> str:
+    """The page of a payment on a chain, opened without asking the chain."""
+    account, networks = read_xpub(XPUB), read_networks(json.dumps([{**CHAIN, "test": True}]), is_test=True)
+    wanted = StartRequest(
+        session_id=session.public_id,
+        attempt=9,
+        idempotency_key="world",
+        amount=Money(100, "XTS"),
+        description="A payment on a chain",
+        success_url=session.success_url,
+        cancel_url=session.cancel_url,
+        customer_email=None,
+        expires_at=clock.now() + timedelta(hours=1),
+        metadata={},
+        locale=None,
+    )
+    with unit_of_work():
+        return deposits.open_deposit(wanted, account, [deposits.Offer(networks[0], 1)], at=clock.now()).reference
 
 
 def everything() -> dict[str, list[tuple[Any, ...]]]:

@@ -132,7 +132,16 @@ class FetchResult:
 
     outcome: Outcome
     event: NormalisedEvent | None
-    raw_status: str  # In the provider's words, for staff.
+    raw_status: str  # In the provider's words, for staff. Another one whenever the facts are others.
+    more: tuple[NormalisedEvent, ...] = ()  # Further facts, applied after `event`: money beyond or beside the price.
+
+    def as_told(self, attempt_reference: str) -> ParsedWebhook:
+        """The facts as the inbox takes them in; the same answer has the same key."""
+        return ParsedWebhook(
+            delivery_key=f"poll:{attempt_reference}:{self.raw_status}"[:255],
+            event_type=f"poll.{self.outcome.value}",
+            events=(*((self.event,) if self.event else ()), *self.more),
+        )
 
 
 @dataclass(frozen=True, slots=True)

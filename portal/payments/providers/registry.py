@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flask_babel import lazy_gettext as _l
 
-from portal.config import Settings
+from portal.config import ConfigurationError, Settings
 from portal.core.errors import NotFound
 from portal.payments.providers.base import Provider
 from portal.payments.providers.onecom import OneComProvider
@@ -95,6 +95,41 @@ def _sandbox(settings: Settings) -> Provider | None:
     return SandboxProvider(keys=keys_of(settings), portal_url=settings.portal_url)
 
 
+def _btcpay(settings: Settings) -> Provider | None:
+    if not settings.btcpay_url:
+        return None
+    # Here, because the HTTP client is loaded by those who use it.
+    from portal.payments.providers.btcpay import BTCPayProvider
+
+    return BTCPayProvider(
+        url=settings.btcpay_url,
+        api_key=settings.btcpay_api_key,
+        store_id=settings.btcpay_store_id,
+        webhook_secrets=_list(settings.btcpay_webhook_secret),
+    )
+
+
+def _web3(settings: Settings) -> Provider | None:
+    if not settings.web3_networks:
+        return None
+    # Here, because the curve's library is loaded by those who use it.
+    from portal.payments.providers.standard_webhooks import key_of
+    from portal.payments.providers.web3.addresses import read_xpub
+    from portal.payments.providers.web3.networks import read_networks
+    from portal.payments.providers.web3.provider import ChainProvider
+
+    named = "WEB3_NETWORKS"
+    try:
+        networks = read_networks(settings.web3_networks, is_test=settings.payment_mode == "test")
+        named = "WEB3_XPUB"
+        account = read_xpub(settings.web3_xpub)
+        named = "WEB3_WEBHOOK_SECRET"
+        keys = tuple(key_of(secret) for secret in _list(settings.web3_webhook_secret))
+    except ValueError as error:
+        raise ConfigurationError([f"{named}: {error}"]) from None
+    return ChainProvider(account=account, networks=networks, keys=keys, portal_url=settings.portal_url)
+
+
 def _list(text: str) -> tuple[str, ...]:
     """Several secrets in one setting, separated by commas: the current one first, the old one until it is retired."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -112,6 +147,8 @@ ROWS: tuple[Row, ...] = (
     Row("payu", _payu),
     Row("recurrente", _recurrente, takes=lambda currency: currency in ("GTQ", "USD")),
     Row("onecom", _onecom),
+    Row("btcpay", _btcpay),
+    Row("web3", _web3),
     Row("sandbox", _sandbox),
 )
 

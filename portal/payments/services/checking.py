@@ -13,7 +13,6 @@ from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession
 from portal.payments.providers.base import (
     FetchResult,
     Outcome,
-    ParsedWebhook,
     Provider,
     ProviderRejected,
     ProviderUnavailable,
@@ -224,11 +223,7 @@ def _expire(provider: Provider, reference: str) -> FetchResult:
 def _store_answer(provider: Provider, reference: str, answer: FetchResult, at: datetime) -> None:
     if answer.event is None:
         return
-    parsed = ParsedWebhook(
-        delivery_key=f"poll:{reference}:{answer.raw_status}"[:255],
-        event_type=f"poll.{answer.outcome.value}",
-        events=(answer.event,),
-    )
+    parsed = answer.as_told(reference)
     store_event(provider.name, parsed, f"asked: {answer.raw_status}", source="poll", at=at)
 
 

@@ -25,9 +25,13 @@ from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
+from tests.fakes.btcpay import FakeBTCPay
+from tests.fakes.chain import Chain, FakeNode
 from tests.fakes.payu import FakePayU
 from tests.fakes.stripe import FakeStripe, sign
 from tests.payments.providers import payu_support
+from tests.payments.providers.btcpay_support import BTCPayHarness
+from tests.payments.providers.chain_support import ChainHarness
 from tests.payments.providers.harness import (
     CANNOT_BE_ASKED,
     CANNOT_EXPIRE,
@@ -170,6 +174,24 @@ class SandboxHarness:
             yield
 
 
+@pytest.fixture
+def btcpay_harness() -> Iterator[BTCPayHarness]:
+    with FakeBTCPay() as running:
+        yield BTCPayHarness(running)
+
+
+@pytest.fixture
+def web3_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator[ChainHarness]:
+    """Payments on a chain, with their book in an application of its own."""
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
+    chain = Chain()
+    with app.app_context(), FakeNode(chain) as node:
+        db.create_all()
+        yield ChainHarness(app, node, chain.deploy())
+        db.session.remove()
+        db.engine.dispose()
+
+
 @pytest.fixture(params=PROVIDERS)
 def harness(request: pytest.FixtureRequest) -> Harness:
     """Each provider in turn."""
@@ -180,6 +202,13 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in REFUNDING])
+def unrefunding(request: pytest.FixtureRequest) -> Harness:
+    """Each provider whose money is given back by hand."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 
@@ -222,6 +251,13 @@ def never_closing(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=[name for name in PROVIDERS if name not in ONLY_A_LINK])
 def opening(request: pytest.FixtureRequest) -> Harness:
     """Each provider that opens something at its end, and remembers it."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=UNTIMED)
+def untimed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that signs no time."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 

@@ -14,10 +14,10 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import Provider, StartRequest
 
-PROVIDERS = ("stripe", "payu", "recurrente", "onecom", "sandbox")
-REFUNDING = ("stripe", "payu", "recurrente", "sandbox")  # Those of them whose capabilities say `refund`.
-HINTING = ("payu",)  # Those whose webhooks are hints: the facts come by asking.
-UNTIMED = ("payu",)  # Those whose signatures do not say when they were made.
+PROVIDERS = ("stripe", "payu", "recurrente", "onecom", "btcpay", "web3", "sandbox")
+REFUNDING = ("stripe", "payu", "recurrente", "btcpay", "sandbox")  # Those of them whose capabilities say `refund`.
+HINTING = ("payu", "btcpay", "web3")  # Those whose webhooks are hints: the facts come by asking.
+UNTIMED = ("payu", "btcpay")  # Those whose signatures do not say when they were made.
 # What some of them cannot do, each for a reason that is documented with it; their capabilities say so too.
 WHOLE_REFUNDS_ONLY = ("recurrente",)
 CANNOT_EXPIRE = ("recurrente", "onecom")
@@ -25,7 +25,7 @@ CANNOT_BE_ASKED = ("onecom",)
 # Where starting opens nothing at the other end: there is no call that could fail, and nothing is kept under a key.
 ONLY_A_LINK = ("onecom",)
 # Whose messages do not say whether they are of test mode.
-WITHOUT_A_MODE = ("onecom",)
+WITHOUT_A_MODE = ("onecom", "btcpay")
 # What each is asked for in these tests, if not in zloty.
 CURRENCIES = {"recurrente": "GTQ"}
 
