@@ -15,7 +15,8 @@ CHOICES = (
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a2b16}
 h1{font-size:1.25rem}.amount{font-size:2rem;font-weight:600}.note{color:#4c5a47}
-li{display:flex;flex-wrap:wrap;gap:.3rem 1rem;align-items:baseline;padding:.4rem 0}li .note{flex:1 1 15rem}ul{list-style:none;padding:0}
+li{display:flex;flex-wrap:wrap;gap:.3rem 1rem;align-items:baseline;padding:.4rem 0}
+li .note{flex:1 1 15rem}ul{list-style:none;padding:0}
 button{font:inherit;min-width:16rem;padding:.5rem 1rem;border:0;border-radius:6px;background:#3f7300;color:#fff}
 .banner{background:#eef7dd;padding:.5rem 1rem;border-radius:6px}
 """
