@@ -1,6 +1,7 @@
 """A provider that tells a page's address once: whatever gets lost, nobody can pay one purchase twice unnoticed."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -81,11 +82,42 @@ def test_an_answer_that_never_was_needs_no_second_order(payu_company: FakePayU) 
     assert at_payu(payu_company) == {session.public_id: "NEW"}
 
 
-def test_twenty_clicks_at_once_open_one_order_and_all_are_sent_there(app: Flask, payu_company: FakePayU) -> None:
+def test_a_second_click_waits_for_the_first_and_goes_to_its_page(
+    app: Flask, payu_company: FakePayU, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = signed.make_session()
-    payu_company.control.add_fault("latency", method="POST", path=ORDERS, seconds=0.3)
+    is_waiting, pages = threading.Event(), list[str]()
+
+    class Waiting:
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            is_waiting.set()
+            time.sleep(seconds)
+
+    def click() -> None:
+        with app.app_context():
+            pages.append(start_attempt(session.id, "payu", at=clock.now()))
+            db.session.remove()
+
+    second = threading.Thread(target=click)
+
+    def click_again() -> None:
+        second.start()
+        assert is_waiting.wait(30)
+
+    monkeypatch.setattr(starting, "time", Waiting)
+    with faults.arm("start-after-provider", meanwhile(click_again)):
+        first = start_attempt(session.id, "payu", at=clock.now())
+    second.join()
+    assert pages == [first]
+    assert (statuses(), at_payu(payu_company)) == ([AttemptStatus.OPEN], {session.public_id: "NEW"})
+
+
+def test_twenty_clicks_at_once_open_one_order_and_nobody_is_sent_elsewhere(app: Flask, payu_company: FakePayU) -> None:
+    session = signed.make_session()
     answers = all_at_once(app, [lambda: start_attempt(session.id, "payu", at=clock.now())] * 20)
-    assert set(answers) == {attempts()[0].redirect_url}
+    told = [one for one in answers if not isinstance(one, ProviderUnavailable)]  # "Ask again" is an honest answer.
+    assert set(told) == {attempts()[0].redirect_url}
     assert at_payu(payu_company) == {session.public_id: "NEW"}
     assert statuses() == [AttemptStatus.OPEN]
 
@@ -95,7 +127,8 @@ def test_ten_clicks_at_once_after_a_lost_answer_open_one_more_order(app: Flask, 
     lost(payu_company, session)
     answers = all_at_once(app, [lambda: start_attempt(session.id, "payu", at=clock.now())] * 10)
     assert statuses() == [AttemptStatus.FAILED, AttemptStatus.OPEN]
-    assert set(answers) == {attempts()[1].redirect_url}
+    told = [one for one in answers if not isinstance(one, ProviderUnavailable)]
+    assert set(told) == {attempts()[1].redirect_url}
     assert at_payu(payu_company) == {session.public_id: "NEW", f"{session.public_id}-2": "NEW"}
 
 

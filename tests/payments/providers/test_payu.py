@@ -254,7 +254,7 @@ def flood(handler: BaseHTTPRequestHandler) -> None:
 @pytest.mark.parametrize("how", [drip, flood])
 def test_an_answer_without_end_is_cut_off(how: Callable[[BaseHTTPRequestHandler], None]) -> None:
     with hand_made(how) as url, pytest.raises(ProviderUnavailable, match="does not answer") as trouble:
-        provider(api_url=url, timeout=(0.3, 0.3)).start(request())
+        provider(api_url=url).start(request())
     assert "without end" in str(trouble.value.detail)
 
 

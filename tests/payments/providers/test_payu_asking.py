@@ -25,7 +25,8 @@ TOKENS, ORDERS = "/pl/standard/user/oauth/authorize", "/api/v2_1/orders"
 # -- the token ----------------------------------------------------------------------------------------------------
 
 
-def test_the_token_is_asked_for_once_however_many_want_it(payu: PayUProvider, fake_payu: FakePayU) -> None:
+def test_the_token_is_asked_for_once_however_many_want_it(fake_payu: FakePayU) -> None:
+    payu = provider(fake_payu, timeout=(10.0, 10.0))
     fake_payu.control.add_fault("latency", path=TOKENS, seconds=0.3)
     barrier, found = threading.Barrier(20), []
 
