@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from flask import Flask
+from sqlalchemy.exc import DBAPIError
 
 from portal.core import clock, faults
 from portal.core.audit import AuditEvent
@@ -337,6 +338,15 @@ def test_twenty_people_at_once_decide_once(app: Flask, shop: OneComShop, sold: S
     session, _ = started()
     number = session.id
     db.session.rollback()
+    assert sorted(twenty_words(app, number)) == ["SessionClosed"] * 19 + ["done"]
+    assert len(inbox()) == 1
+    assert len(sold.settled) + len(sold.failed) == 1
+    lines = db.session.scalars(db.select(AuditEvent).where(AuditEvent.event == "payment_session.decided_by_hand"))
+    assert len(lines.all()) == 1
+
+
+def twenty_words(app: Flask, number: int) -> list[str]:
+    """Half say paid, half say not, all at once: what each was answered."""
     words = iter([Outcome.PAID, Outcome.FAILED] * 10)
 
     def say() -> str:
@@ -344,18 +354,34 @@ def test_twenty_people_at_once_decide_once(app: Flask, shop: OneComShop, sold: S
             try:
                 with unit_of_work():
                     by_hand.decide_by_hand(number, next(words), by="a@b.pl", reason="I looked", at=clock.now())
-            except (SessionClosed, StaleState) as refusal:
+            except (SessionClosed, StaleState, DBAPIError) as refusal:
                 return type(refusal).__name__
             finally:
                 db.session.remove()
             return "done"
 
-    answers = at_once(20, say)
-    assert sorted(answers) == ["SessionClosed"] * 19 + ["done"]
-    assert len(inbox()) == 1
-    assert len(sold.settled) + len(sold.failed) == 1
-    lines = db.session.scalars(db.select(AuditEvent).where(AuditEvent.event == "payment_session.decided_by_hand"))
-    assert len(lines.all()) == 1
+    return at_once(20, say)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_control_without_the_lock_people_are_told_of_trouble_instead_of_the_state(
+    app: Flask, shop: OneComShop, sold: Sold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and compare-and-set still keep the money right; only the lock lets the others see how it stands."""
+    session, _ = started()
+    number = session.id
+    db.session.rollback()
+
+    def careless_look(session_id: int) -> PaymentSession:
+        found = db.session.get_one(PaymentSession, session_id)
+        time.sleep(1)
+        return found
+
+    monkeypatch.setattr(by_hand, "_locked", careless_look)
+    answers = twenty_words(app, number)
+    assert answers.count("done") == 1
+    assert set(answers) & {"StaleState", "IntegrityError", "OperationalError"}
+    assert len(money()) <= 1
 
 
 def test_what_the_provider_itself_tells_is_not_decided_by_hand(shop: OneComShop) -> None:

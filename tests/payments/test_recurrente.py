@@ -121,7 +121,7 @@ def test_two_names_twenty_times_each_at_once_settle_once(recurrente: FakeRecurre
     assert money() == [(4900, "GTQ", None)]
 
 
-def at_once(count: int, call: Any) -> list[int]:
+def at_once(count: int, call: Any) -> list[Any]:
     barrier, answers = threading.Barrier(count), []
 
     def run() -> None:
@@ -220,6 +220,29 @@ def test_a_start_without_an_answer_is_unknown_and_found_again(recurrente: FakeRe
     assert page == checkout["checkout_url"]
     [attempt] = the_session(session).attempts
     assert (attempt.status, attempt.provider_reference) == (AttemptStatus.OPEN, checkout["id"])
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_twenty_clicks_at_once_lead_to_one_page(app: Flask, recurrente: FakeRecurrente, sold: Sold) -> None:
+    session = signed.make_session(currency="GTQ")
+    number = session.id
+    db.session.rollback()
+
+    def click() -> str:
+        with app.app_context():
+            try:
+                return start_attempt(number, "recurrente", at=clock.now())
+            finally:
+                db.session.remove()
+
+    pages = set(at_once(20, click))
+    assert len(pages) == 1
+    [attempt] = the_session(session).attempts
+    assert pages == {attempt.redirect_url}
+    recurrente.world.pay(attempt.provider_reference or "")
+    checking.check_session(number)
+    work()
+    assert money() == [(4900, "GTQ", None)]
 
 
 def test_a_webhook_for_a_page_whose_answer_is_not_there_yet_settles_it(recurrente: FakeRecurrente, sold: Sold) -> None:
