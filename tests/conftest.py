@@ -23,7 +23,9 @@ DATABASES = ("sqlite", "postgresql")
 Flask.test_client_class = pages.CheckedClient
 # Reading the settings must not depend on the developer's own environment.
 for _name in [
-    name for name in os.environ if name.startswith(("PORTAL_", "STRIPE_", "SMTP_")) and name != "PORTAL_FAULTS"
+    name
+    for name in os.environ
+    if name.startswith(("PORTAL_", "STRIPE_", "RECURRENTE_", "ONECOM_", "SMTP_")) and name != "PORTAL_FAULTS"
 ]:
     del os.environ[_name]
 
