@@ -120,6 +120,17 @@ def test_what_no_database_holds_is_taken_out(owner: FlaskClient) -> None:
     assert (line.detail, (line.after or {})["transaction_id"]) == ("I saw it", "oc_5")
 
 
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>{{7*7}}", '"><img src=x onerror=alert(1)>'])
+def test_what_was_typed_is_shown_as_text(owner: FlaskClient, text: str) -> None:
+    session = open_session()
+    post_form(owner, address_of(session), {"outcome": "failed", "reason": text})
+    event = db.session.scalars(db.select(ProviderEvent)).one()
+    for where in (f"/admin/payments/{session.public_id}", f"/admin/webhooks/{event.id}", "/admin/audit"):
+        answer = owner.get(where)
+        assert text in words(answer)
+        assert text not in answer.get_data(as_text=True)
+
+
 def test_hidden_fields_change_nothing(owner: FlaskClient) -> None:
     session = open_session()
     more = {"amount_minor": "1", "currency": "USD", "provider": "stripe", "status": "paid", "by": "mallory@example.com"}

@@ -38,9 +38,11 @@ def configured(app: Flask, **settings: Any) -> Iterator[None]:
     changed = replace(app.config["SETTINGS"], **settings)
     app.extensions["payment_registry"] = Registry(changed)
     app.config.update({name.upper(): value for name, value in settings.items()})
-    yield
-    app.extensions["payment_registry"] = before
-    app.config.update({name.upper(): config[name.upper()] for name in settings})
+    try:
+        yield
+    finally:
+        app.extensions["payment_registry"] = before
+        app.config.update({name.upper(): config[name.upper()] for name in settings})
 
 
 def work() -> None:

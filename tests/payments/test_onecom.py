@@ -1,10 +1,10 @@
 """One.com through the whole portal: the link, the shop's signed messages over HTTP, and a person's word."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -14,12 +14,12 @@ from flask import Flask
 from portal.core import clock, faults
 from portal.core.audit import AuditEvent
 from portal.core.db import db, unit_of_work
-from portal.core.state import StaleState
 from portal.payments.errors import NotDecidedByHand, SessionClosed
 from portal.payments.models import AttemptStatus, Invoice, PaymentSession, ProviderEvent, SessionStatus
 from portal.payments.providers.base import Outcome
 from portal.payments.services import by_hand, checking
 from portal.payments.services.starting import start_attempt
+from tests.crowd import all_at_once
 from tests.fakes.onecom import WEBHOOK_SECRET, OneComShop
 from tests.fakes.standard_webhooks import headers
 from tests.payments import signed
@@ -150,29 +150,14 @@ def test_another_currency_is_noticed(trusting: OneComShop, sold: Sold) -> None:
     assert money() == [(4900, "HUF", "wrong_currency")]
 
 
-def test_one_message_twenty_times_at_once_counts_once(shop: OneComShop, sold: Sold) -> None:
+def test_one_message_twenty_times_at_once_counts_once(app: Flask, shop: OneComShop, sold: Sold) -> None:
     session, _ = started()
     shop.set_webhooks(lose=True)
     event = shop.pay(session.public_id, 4900, "PLN")
-    assert at_once(20, lambda: post(shop, event)) == [200] * 20
+    assert all_at_once(app, [lambda: post(shop, event)] * 20) == [200] * 20
     work()
     assert inbox() == [("payment.completed", "applied")]
     assert sold.settled == [session.id]
-
-
-def at_once(count: int, call: Any) -> list[Any]:
-    barrier, answers = threading.Barrier(count), []
-
-    def run() -> None:
-        barrier.wait()
-        answers.append(call())
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 def test_the_same_payment_under_another_id_is_a_duplicate(shop: OneComShop, sold: Sold) -> None:
@@ -337,25 +322,43 @@ def test_twenty_people_at_once_decide_once(app: Flask, shop: OneComShop, sold: S
     session, _ = started()
     number = session.id
     db.session.rollback()
-    words = iter([Outcome.PAID, Outcome.FAILED] * 10)
-
-    def say() -> str:
-        with app.app_context():
-            try:
-                with unit_of_work():
-                    by_hand.decide_by_hand(number, next(words), by="a@b.pl", reason="I looked", at=clock.now())
-            except (SessionClosed, StaleState) as refusal:
-                return type(refusal).__name__
-            finally:
-                db.session.remove()
-            return "done"
-
-    answers = at_once(20, say)
-    assert sorted(answers) == ["SessionClosed"] * 19 + ["done"]
+    assert sorted(twenty_words(app, number)) == ["SessionClosed"] * 19 + ["done"]
     assert len(inbox()) == 1
     assert len(sold.settled) + len(sold.failed) == 1
     lines = db.session.scalars(db.select(AuditEvent).where(AuditEvent.event == "payment_session.decided_by_hand"))
     assert len(lines.all()) == 1
+
+
+def twenty_words(app: Flask, number: int) -> list[str]:
+    """Half say paid, half say not, all at once: what each was answered."""
+
+    def say(outcome: Outcome) -> None:
+        with unit_of_work():
+            by_hand.decide_by_hand(number, outcome, by="a@b.pl", reason="I looked", at=clock.now())
+
+    words = [partial(say, outcome) for outcome in (Outcome.PAID, Outcome.FAILED) * 10]
+    return ["done" if answer is None else type(answer).__name__ for answer in all_at_once(app, words)]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_control_without_the_lock_people_are_told_of_trouble_instead_of_the_state(
+    app: Flask, shop: OneComShop, sold: Sold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and compare-and-set still keep the money right; only the lock lets the others see how it stands."""
+    session, _ = started()
+    number = session.id
+    db.session.rollback()
+
+    def careless_look(session_id: int) -> PaymentSession:
+        found = db.session.get_one(PaymentSession, session_id)
+        time.sleep(1)
+        return found
+
+    monkeypatch.setattr(by_hand, "_locked", careless_look)
+    answers = twenty_words(app, number)
+    assert answers.count("done") == 1
+    assert set(answers) & {"StaleState", "IntegrityError", "OperationalError"}
+    assert len(money()) <= 1
 
 
 def test_what_the_provider_itself_tells_is_not_decided_by_hand(shop: OneComShop) -> None:

@@ -2,10 +2,10 @@
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,6 +20,7 @@ from portal.payments.models import AttemptStatus, PaymentSession, ProviderEvent,
 from portal.payments.providers.base import ProviderUnavailable
 from portal.payments.services import checking
 from portal.payments.services.starting import start_attempt
+from tests.crowd import all_at_once
 from tests.fakes.recurrente import SECRET_KEY, WEBHOOK_SECRET, FakeRecurrente
 from tests.fakes.standard_webhooks import headers
 from tests.payments import signed
@@ -99,41 +100,28 @@ def test_every_shape_name_and_order_settles_once(
     assert money() == [(4900, "GTQ", None)]
 
 
-def test_one_event_twenty_times_at_once_is_stored_and_settled_once(recurrente: FakeRecurrente, sold: Sold) -> None:
+def test_one_event_twenty_times_at_once_is_stored_and_settled_once(
+    app: Flask, recurrente: FakeRecurrente, sold: Sold
+) -> None:
     session, reference, _ = started()
     recurrente.world.pay(reference)
-    answers = at_once(20, lambda: post(recurrente, **told(recurrente)))
+    answers = all_at_once(app, [lambda: post(recurrente, **told(recurrente))] * 20)
     assert answers == [200] * 20
     work()
     assert inbox() == [("payment_intent.succeeded", "applied")]
     assert sold.settled == [session.id]
 
 
-def test_two_names_twenty_times_each_at_once_settle_once(recurrente: FakeRecurrente, sold: Sold) -> None:
+def test_two_names_twenty_times_each_at_once_settle_once(app: Flask, recurrente: FakeRecurrente, sold: Sold) -> None:
     session, reference, _ = started()
     recurrente.world.pay(reference)
-    numbers = itertools.count()
-    answers = at_once(40, lambda: post(recurrente, **told(recurrente, next(numbers) % 2)))
+    posts = [partial(post, recurrente, **told(recurrente, number)) for number in (0, 1)]
+    answers = all_at_once(app, posts * 20)
     assert answers == [200] * 40
     work()
     assert [status for _, status in sorted(inbox())] in (["applied", "duplicate"], ["duplicate", "applied"])
     assert sold.settled == [session.id]
     assert money() == [(4900, "GTQ", None)]
-
-
-def at_once(count: int, call: Any) -> list[int]:
-    barrier, answers = threading.Barrier(count), []
-
-    def run() -> None:
-        barrier.wait()
-        answers.append(call())
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
@@ -220,6 +208,22 @@ def test_a_start_without_an_answer_is_unknown_and_found_again(recurrente: FakeRe
     assert page == checkout["checkout_url"]
     [attempt] = the_session(session).attempts
     assert (attempt.status, attempt.provider_reference) == (AttemptStatus.OPEN, checkout["id"])
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_twenty_clicks_at_once_lead_to_one_page(app: Flask, recurrente: FakeRecurrente, sold: Sold) -> None:
+    session = signed.make_session(currency="GTQ")
+    number = session.id
+    db.session.rollback()
+
+    pages = set(all_at_once(app, [lambda: start_attempt(number, "recurrente", at=clock.now())] * 20))
+    assert len(pages) == 1
+    [attempt] = the_session(session).attempts
+    assert pages == {attempt.redirect_url}
+    recurrente.world.pay(attempt.provider_reference or "")
+    checking.check_session(number)
+    work()
+    assert money() == [(4900, "GTQ", None)]
 
 
 def test_a_webhook_for_a_page_whose_answer_is_not_there_yet_settles_it(recurrente: FakeRecurrente, sold: Sold) -> None:

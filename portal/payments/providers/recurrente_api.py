@@ -1,6 +1,7 @@
 """Talking to Recurrente's REST API: keys in headers, JSON both ways, and every way in which that can go wrong."""
 
 import json
+import logging
 import weakref
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -13,6 +14,8 @@ from portal.payments.providers.base import InvalidPayload, ProviderRejected, Pro
 from portal.payments.providers.payloads import Fields, parse_object
 
 log = structlog.get_logger(__name__)
+# It would otherwise write a line for every call; ours say what went wrong.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 LIVE_URL = "https://app.recurrente.com/api"
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0

@@ -85,7 +85,8 @@ class OneComShop:
             asked = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
             return html_answer(
                 200,
-                '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A shop</title></head><body>'
+                '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A shop</title>'
+                '<link rel="icon" href="data:,"></head><body>'
                 f"<p>A stand-in for a shop at One.com. No money moves here.</p><h1>{escape(query['amount'])} "
                 f"{escape(query['currency'])}</h1><form method='post' action='/pay?{escape(asked)}'>{buttons}</form>"
                 "</body></html>",
