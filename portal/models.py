@@ -9,4 +9,5 @@ import portal.core.outbox
 import portal.core.state
 import portal.orders.models
 import portal.payments.models
-import portal.payments.providers.sandbox.models  # noqa: F401  # the imports above are the purpose
+import portal.payments.providers.sandbox.models
+import portal.payments.refund_models  # noqa: F401  # the imports above are the purpose
