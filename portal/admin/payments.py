@@ -79,7 +79,7 @@ def payment(public_id: str) -> ResponseReturnValue:
 
 
 def _show(public_id: str, refusal: str | None = None, status: int = 200) -> ResponseReturnValue:
-    session = _get(public_id)
+    session = get_session(public_id)
     return htmx.render(
         "admin/payment.html",
         fragment="admin/_payment.html",
@@ -91,7 +91,8 @@ def _show(public_id: str, refusal: str | None = None, status: int = 200) -> Resp
     )
 
 
-def _get(public_id: str) -> PaymentSession:
+def get_session(public_id: str) -> PaymentSession:
+    """The payment session of that id. Raises SessionNotFound."""
     session = queries.find_session(public_id) if _PUBLIC_ID.fullmatch(public_id) else None
     if session is None:
         raise SessionNotFound
@@ -102,7 +103,7 @@ def _get(public_id: str) -> PaymentSession:
 @staff
 def ask_provider(public_id: str) -> ResponseReturnValue:
     """Have the providers asked how this payment stands."""
-    session = _get(public_id)
+    session = get_session(public_id)
     return act(
         lambda: services.ask_provider(session, by=actor().email, at=clock.now()),
         show=partial(_show, public_id),

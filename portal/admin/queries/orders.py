@@ -11,6 +11,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from portal.accounts.errors import UserNotFound
 from portal.accounts.models import LoginSession, Role, SignIn, User
 from portal.admin.queries.matching import has_words, is_named, starts_with
+from portal.admin.queries.refunds import MoneyBack, money_back_of
 from portal.core.db import db
 from portal.core.mail import MailMessage
 from portal.core.paging import Page, paginate
@@ -73,6 +74,7 @@ class OrderFile:
     sessions: list[PaymentSession]
     payments: list[Payment]
     invoices: list[Invoice]
+    back: MoneyBack
     mails: list[MailMessage]
     changes: list[StatusChange]
 
@@ -114,6 +116,7 @@ def read_order_file(order: Order) -> OrderFile:
         sessions=sessions,
         payments=payments,
         invoices=invoices,
+        back=money_back_of(session_ids),
         mails=[mail for mail in mails if _is_about(mail, order, account)],
         changes=_changes_of(order, session_ids),
     )

@@ -31,7 +31,7 @@ from portal.payments.errors import (
     RequestAlreadyUsed,
 )
 from portal.payments.extension import current_registry
-from portal.payments.models import Payment, PaymentSession, Standing
+from portal.payments.models import Payment, Standing
 from portal.payments.providers.base import (
     Provider,
     ProviderRejected,
@@ -320,10 +320,15 @@ def _wake_inbox() -> None:
     queues.wake(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
 
 
+def is_askable(refund: Refund, *, at: datetime) -> bool:
+    """Whether a person may have the provider asked now."""
+    return refund.flag is not RefundFlag.BY_HAND and can_be_asked(refund, at=at)
+
+
 def ask_again(refund_id: int, *, by: str, at: datetime) -> None:
     """Have the provider asked now, under the same key. Raises RefundNotFound or RefundNotAskable."""
     refund = lock_refund(refund_id)
-    if refund.flag is RefundFlag.BY_HAND or not can_be_asked(refund, at=at):
+    if not is_askable(refund, at=at):
         raise RefundNotAskable
     refund.flag = None
     slot = int(at.timestamp()) // 5  # Pressing twice asks once.
@@ -334,7 +339,7 @@ def ask_again(refund_id: int, *, by: str, at: datetime) -> None:
 def note_given(refund_id: int, *, reference: str, given_on: date, note: str, by: str, at: datetime) -> Refund:
     """A person gave the money, or saw at the provider that it was given. Raises InvalidTransition when decided."""
     refund = lock_refund(refund_id)
-    if not _is_for_a_person(refund):
+    if not is_for_a_person(refund):
         raise InvalidTransition(refund, RefundStatus.SUCCEEDED)
     values = {"hand_reference": reference, "given_on": given_on, "note": _added(refund.note, note)}
     book_success(refund, by=by, at=at, values=values)
@@ -344,13 +349,13 @@ def note_given(refund_id: int, *, reference: str, given_on: date, note: str, by:
 def note_not_given(refund_id: int, *, note: str, by: str, at: datetime) -> Refund:
     """A person saw that no money was given, and lets it be. Raises InvalidTransition when it is decided."""
     refund = lock_refund(refund_id)
-    if not _is_for_a_person(refund):
+    if not is_for_a_person(refund):
         raise InvalidTransition(refund, RefundStatus.FAILED)
     book_failure(refund, by=by, at=at, reason=note, values={"flag": None})
     return refund
 
 
-def _is_for_a_person(refund: Refund) -> bool:
+def is_for_a_person(refund: Refund) -> bool:
     """Only what no program will end: by hand, or asked for in vain."""
     return refund.is_open and refund.flag in (RefundFlag.BY_HAND, RefundFlag.UNANSWERED)
 
@@ -368,11 +373,7 @@ def note_seen(refund_id: int, *, by: str) -> None:
     audit.record("refund.seen", actor=by, subject=f"refunds:{refund.id}")
 
 
-def refundable(sessions: Sequence[PaymentSession], payments: Sequence[Payment]) -> dict[str, int]:
-    """What is left to give back of some sessions, by currency."""
-    ids = {session.id for session in sessions}
-    rests: dict[str, int] = {}
-    for payment in payments:
-        if payment.session_id in ids and payment.rest_minor:
-            rests[payment.currency] = rests.get(payment.currency, 0) + payment.rest_minor
-    return rests
+def refunds_of_request(key: str, session_ids: Sequence[int]) -> list[Refund]:
+    """What one press of the button has made."""
+    statement = select(Refund).where(Refund.request_key == key, Refund.session_id.in_(session_ids))
+    return list(db.session.scalars(statement.order_by(Refund.id)))
