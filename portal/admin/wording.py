@@ -255,6 +255,7 @@ def _value(values: Mapping[str, Any], name: str) -> str | None:
 def _words() -> dict[str, Any]:
     named = (
         actor_words, change_words, choices, differences, entity_words, flag_words, interval_words, mail_title,
-        origin_choices, origin_words, outcome_words, queue_words, reason_words, told_amount, told_instant, verdict_words, words,
+        origin_choices, origin_words, outcome_words, queue_words, reason_words, told_amount, told_instant,
+        verdict_words, words,
     )  # fmt: skip
     return {"asked": filters.text, **{function.__name__: function for function in named}}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from portal.accounts.models import STAFF_ROLES, User
 from portal.core import audit, mail
@@ -89,7 +89,7 @@ def record_refund(
     """Write down a refund and set its money aside, under the payment's lock. Raises NotThatMuchLeft."""
     if amount_minor > payment.rest_minor:
         raise NotThatMuchLeft(f"{amount_minor} of {payment.rest_minor} left of payment {payment.id}")
-    payment.returned_minor += amount_minor
+    _set_aside(payment, amount_minor)
     refund = Refund(
         payment=payment,
         session=db.session.get_one(PaymentSession, payment.session_id),
@@ -110,6 +110,17 @@ def record_refund(
     after = {"amount_minor": amount_minor, "currency": payment.currency, "origin": origin, "reason": reason}
     audit.record("refund.requested", actor=by, subject=f"refunds:{refund.id}", after=after)
     return refund
+
+
+def _set_aside(payment: Payment, amount_minor: int) -> None:
+    """Added up by the database, whose check is the last guard should a lock ever be forgotten."""
+    db.session.execute(
+        update(Payment)
+        .where(Payment.id == payment.id)
+        .values(returned_minor=Payment.returned_minor + amount_minor)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.refresh(payment, ["returned_minor"])
 
 
 def book_success(
@@ -147,7 +158,7 @@ def book_failure(refund: Refund, *, by: str, at: datetime, reason: str, values: 
     had_succeeded = refund.status is RefundStatus.SUCCEEDED
     changes = {"flag": RefundFlag.FAILED, "failure": reason[:1000], **(values or {})}
     transition(refund, RefundStatus.FAILED, by=by, at=at, reason=reason[:1000], values=changes)
-    refund.payment.returned_minor -= refund.amount_minor
+    _set_aside(refund.payment, -refund.amount_minor)
     if had_succeeded and refund.payment.standing is Standing.COUNTED:
         credit_notes.cancel_credit_note(refund, at=at)
         _tell_seller(refund, -refund.amount_minor, frozenset(), at=at)
