@@ -18,6 +18,7 @@ from wtforms import (
     TextAreaField,
     ValidationError,
 )
+from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from portal.admin.forms import amount_of
@@ -36,10 +37,9 @@ class RefundForm(FlaskForm):
 
     what = RadioField(
         _l("How much"),
-        choices=[(ALL, _l("Everything that is left")), (LINES, _l("Some lines")), (AMOUNT, _l("An amount"))],
         default=ALL,
     )
-    lines = SelectMultipleField(_l("Lines"), coerce=int)
+    lines = SelectMultipleField(_l("Lines"))
     amount = StringField(_l("Amount"), [Optional(), Length(max=20)])
     reason = SelectField(_l("Reason"), [InputRequired()])
     note = TextAreaField(
@@ -55,19 +55,17 @@ class RefundForm(FlaskForm):
     def __init__(self, giveable: Giveable, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.giveable = giveable
-        self.reason.choices = [(reason.value, reason_words(reason)) for reason in RefundReason]
+        self.reason.choices = [SelectChoice(reason.value, reason_words(reason)) for reason in RefundReason]
         lines = [line for invoice in giveable.invoices for line in invoice.lines]
-        self.lines.choices = [(line.id, line.description) for line in lines]
-        self.what.choices = [
-            one for one in RefundForm.choices() if lines or one[0] != LINES if giveable.currency or one[0] != AMOUNT
-        ]
+        self.lines.choices = [SelectChoice(str(line.id), line.description) for line in lines]
+        ways = [(ALL, _("Everything that is left"))]
+        if lines:
+            ways.append((LINES, _("Some lines")))
+        if giveable.currency:
+            ways.append((AMOUNT, _("An amount")))
+        self.what.choices = [SelectChoice(value, label) for value, label in ways]
         if not self.key.data:
             self.key.data = sealed.new_token()
-
-    @staticmethod
-    def choices() -> list[tuple[str, str]]:
-        """The ways to say how much."""
-        return [(ALL, _("Everything that is left")), (LINES, _("Some lines")), (AMOUNT, _("An amount"))]
 
     def validate_amount(self, field: Field) -> None:
         """An amount of the payments' currency, exact; only where one was asked for."""
@@ -85,7 +83,7 @@ class RefundForm(FlaskForm):
 
     def wanted_lines(self) -> tuple[int, ...]:
         """The lines, where some were asked for."""
-        return tuple(self.lines.data or ()) if self.what.data == LINES else ()
+        return tuple(int(one) for one in self.lines.data or ()) if self.what.data == LINES else ()
 
     def blame(self, error: PortalError) -> None:
         """Show what the service found wrong at the field it is about."""
@@ -111,7 +109,10 @@ class DecideRefundForm(FlaskForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.outcome.choices = [(GIVEN, _("The money was given back")), (NOT_GIVEN, _("No money was given back"))]
+        self.outcome.choices = [
+            SelectChoice(GIVEN, _("The money was given back")),
+            SelectChoice(NOT_GIVEN, _("No money was given back")),
+        ]
 
     def validate_reference(self, field: Field) -> None:
         """Needed for what was given."""
@@ -153,7 +154,7 @@ class DecideDisputeForm(FlaskForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.outcome.choices = [
-            (DisputeStatus.WON.value, _("Won: the money stays with us")),
-            (DisputeStatus.LOST.value, _("Lost: the bank has taken the money")),
-            (DisputeStatus.WITHDRAWN.value, _("Withdrawn: nothing was taken")),
+            SelectChoice(DisputeStatus.WON.value, _("Won: the money stays with us")),
+            SelectChoice(DisputeStatus.LOST.value, _("Lost: the bank has taken the money")),
+            SelectChoice(DisputeStatus.WITHDRAWN.value, _("Withdrawn: nothing was taken")),
         ]

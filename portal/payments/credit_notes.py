@@ -135,8 +135,7 @@ def _by_rate(amount_minor: int, rests: dict[int, Rest]) -> list[CreditNoteLine]:
         lines.append(
             CreditNoteLine(
                 position=len(lines) + 1,
-                invoice_line_id=None,
-                description=None,
+                # Without a description: the paper says in its own language that it is a part.
                 quantity=1,
                 unit_gross_minor=gross_minor,
                 tax_rate_basis_points=rate,
