@@ -40,7 +40,7 @@ class RefundForm(FlaskForm):
         default=ALL,
     )
     lines = SelectMultipleField(_l("Lines"))
-    amount = StringField(_l("Amount"), [Optional(), Length(max=20)])
+    amount = StringField(_l("Amount"), [Length(max=20)])
     reason = SelectField(_l("Reason"), [InputRequired()])
     note = TextAreaField(
         _l("Note"), [Optional(), Length(max=1000)], description=_l("For colleagues; the customer does not read it.")
