@@ -28,13 +28,19 @@ def _all(session: Session, model: type[Any], *options: Any) -> list[Any]:
     return list(session.scalars(select(model).order_by(model.id).options(*options)))
 
 
+def _counts(refund: Refund) -> bool:
+    """Whether it is of money that counted for its session."""
+    return refund.payment is not None and refund.payment.standing is Standing.COUNTED
+
+
 def refunds_fit_their_payments(session: Session) -> Found:
     """Of no payment more goes back than came, and what is set aside is what its refunds say."""
     sums: Counter[int] = Counter()
     for refund in _all(session, Refund, selectinload(Refund.payment)):
         if refund.status is not RefundStatus.FAILED:
             sums[refund.payment_id] += refund.amount_minor
-        if refund.currency != refund.payment.currency or refund.session_id != refund.payment.session_id:
+        of = refund.payment
+        if of is None or (refund.currency, refund.session_id) != (of.currency, of.session_id):
             yield f"refund {refund.id} is not of its payment {refund.payment_id}"
     for payment in _all(session, Payment):
         if sums[payment.id] > payment.amount_minor:
@@ -59,7 +65,7 @@ def credit_notes_are_right(session: Session) -> Found:
     for refund in _all(session, Refund, selectinload(Refund.payment)):
         mine = of_refund.pop(refund.id, [])
         invoice = invoices.get(refund.session_id)
-        is_due = invoice is not None and refund.payment.standing is Standing.COUNTED
+        is_due = invoice is not None and _counts(refund)
         wanted = refund.amount_minor if is_due and refund.status is RefundStatus.SUCCEEDED else 0
         if sum(note.gross_minor for note in mine) != wanted:
             yield f"refund {refund.id} is {refund.status} of {refund.amount_minor} and credited otherwise"
@@ -90,7 +96,7 @@ def orders_know_what_went_back(session: Session) -> Found:
     subjects = {one.id: one.subject_id for one in _all(session, PaymentSession) if one.purpose == PURPOSE}
     sums: Counter[int] = Counter()
     for refund in _all(session, Refund, selectinload(Refund.payment)):
-        counts = refund.payment.standing is Standing.COUNTED and refund.session_id in subjects
+        counts = _counts(refund) and refund.session_id in subjects
         if counts and refund.status is RefundStatus.SUCCEEDED:
             sums[subjects[refund.session_id]] += refund.amount_minor
     for order in _all(session, Order):
@@ -107,7 +113,7 @@ def refunds_are_told_once(session: Session) -> Found:
     mails = Counter(mail.params["refund_id"] for mail in _all(session, MailMessage) if mail.template == "refund_given")
     for refund in _all(session, Refund, selectinload(Refund.session)):
         is_due = refund.succeeded_at is not None and refund.origin is not RefundOrigin.DISPUTE
-        wanted = int(is_due and bool(refund.session.customer_email))
+        wanted = int(is_due and refund.session is not None and bool(refund.session.customer_email))
         if mails[refund.id] != wanted:
             yield f"refund {refund.id} is {refund.status} and the buyer was told {mails[refund.id]} times"
 

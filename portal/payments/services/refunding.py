@@ -220,7 +220,7 @@ def _gave_up(refund_id: int) -> None:
         refund.flag = RefundFlag.UNANSWERED
 
 
-@outbox.handles("refund.requested", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75), on_exhausted=_gave_up)
+@outbox.handles("refund.requested", queue=QueueName.WEBHOOKS, on_exhausted=_gave_up)
 def give_back(refund_id: int) -> None:
     """Ask the provider to give the money back, and record what it says.
 
