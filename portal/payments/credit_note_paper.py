@@ -86,4 +86,6 @@ def _notes(note: CreditNote) -> Sequence[str]:
         ]
     if note.refund.origin is RefundOrigin.DISPUTE:
         return [_("The buyer's bank has taken this amount back.")]
+    if note.refund.hand_reference:
+        return [_("Given back by us, reference: %(reference)s", reference=note.refund.hand_reference)]
     return [_("This amount goes back the way it was paid.")]
