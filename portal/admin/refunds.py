@@ -26,7 +26,7 @@ from portal.core.db import db, unit_of_work
 from portal.core.errors import Conflict, Invalid
 from portal.payments.models import PaymentSession
 from portal.payments.refund_models import Refund, RefundOrigin, RefundReason, RefundStatus
-from portal.payments.services import refunding
+from portal.payments.services import refund_desk, refunding
 
 _PAGE = f"/refunds/<{ROW_ID}:refund_id>"
 _LONGEST_ID = 18
@@ -72,7 +72,7 @@ def _show(refund_id: int, refusal: str | None = None, status: int = 200) -> Resp
         file=file,
         refund=one,
         can_ask=refunding.is_askable(one, at=clock.now()),
-        can_decide=refunding.is_for_a_person(one),
+        can_decide=refund_desk.is_for_a_person(one),
         can_see=one.flag is not None and not one.is_open,
         refusal=refusal,
     )
@@ -98,7 +98,7 @@ def see_refund(refund_id: int) -> ResponseReturnValue:
     """Take a refund off the work list."""
     queries.read_refund(refund_id)
     return act(
-        lambda: refunding.note_seen(refund_id, by=actor().email),
+        lambda: refund_desk.note_seen(refund_id, by=actor().email),
         show=partial(_show, refund_id),
         url=url_for("admin.refund", refund_id=refund_id),
         done=_l("Noted. The refund is off the work list."),
@@ -127,9 +127,11 @@ def submit_decide_refund(refund_id: int) -> ResponseReturnValue:
     work: Callable[[], Refund]
     if form.outcome.data == GIVEN:
         reference, given_on = form.reference.data.strip(), form.given_on.data
-        work = partial(refunding.note_given, refund_id, reference=reference, given_on=given_on, note=note, by=by, at=at)
+        work = partial(
+            refund_desk.note_given, refund_id, reference=reference, given_on=given_on, note=note, by=by, at=at
+        )
     else:
-        work = partial(refunding.note_not_given, refund_id, note=note, by=by, at=at)
+        work = partial(refund_desk.note_not_given, refund_id, note=note, by=by, at=at)
     return act(
         work,
         show=partial(_show, refund_id),

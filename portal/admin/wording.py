@@ -46,9 +46,6 @@ _VERDICTS: dict[str, LazyString] = {
     "we knew of this refund": _l("We already knew of this refund."),
     "refund failed": _l("A refund failed at the provider: the money is still here, or came back."),
     "this refund had failed before": _l("We already knew that this refund had failed."),
-    "refunded after we took it for failed": _l(
-        "A refund that we took for failed was made. Look at the provider's page."
-    ),
     "a refund that we do not know failed": _l("A refund that we know nothing of has failed. Nothing changes."),
     "refund of another amount": _l("The provider gave back another amount than we asked for."),
     "more was refunded than was left": _l("More was given back than was left of the payment."),

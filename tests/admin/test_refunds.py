@@ -267,6 +267,8 @@ def test_a_failed_refund_is_work(office: FlaskClient, order: Order) -> None:
     text = page(office, f"/admin/refunds/{refund.id}")
     assert "lost_or_stolen_card" in text
     assert "Cancellation" in text
+    number = db.session.scalars(db.select(CreditNote.number)).first()
+    assert office.get(f"/admin/search?q={number}").location == f"/admin/refunds/{refund.id}"
 
 
 def test_refunds_are_found_and_filtered(office: FlaskClient, order: Order, alice: User) -> None:

@@ -24,7 +24,7 @@ from portal.orders.services.fulfilling import claim_waiting_orders
 from portal.payments.models import InvoiceLine, Payment
 from portal.payments.providers.sandbox.models import SandboxCharge
 from portal.payments.refund_models import CreditNote, Refund, RefundStatus
-from portal.payments.services import refunding
+from portal.payments.services import refund_desk, refunding
 from portal.payments.services.refunding import Wish
 from portal.payments.services.returning import book_failure, lock_refund
 from tests import factories, invariants, sandbox
@@ -219,7 +219,9 @@ def test_by_hand_counts_for_the_order_only_when_it_was_given(app: Flask) -> None
     refund = give(app, 1000)
     assert (refund.status, shop.only_order().refunded_minor) == (RefundStatus.REQUESTED, 0)
     with unit_of_work():
-        refunding.note_given(refund.id, reference="BANK 1", given_on=date(2026, 11, 20), note="", by=BY, at=clock.now())
+        refund_desk.note_given(
+            refund.id, reference="BANK 1", given_on=date(2026, 11, 20), note="", by=BY, at=clock.now()
+        )
     assert shop.only_order().refunded_minor == 1000
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import date, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -27,7 +28,15 @@ from portal.payments.errors import (
     RefundTooLarge,
     RequestAlreadyUsed,
 )
-from portal.payments.models import EventStatus, Invoice, InvoiceLine, Payment, PaymentSession, ProviderEvent
+from portal.payments.models import (
+    EventStatus,
+    Invoice,
+    InvoiceLine,
+    Payment,
+    PaymentSession,
+    ProviderEvent,
+    SessionStatus,
+)
 from portal.payments.providers.base import Capabilities
 from portal.payments.refund_models import (
     DISPUTE_TRANSITIONS,
@@ -40,7 +49,8 @@ from portal.payments.refund_models import (
     RefundReason,
     RefundStatus,
 )
-from portal.payments.services import refunding
+from portal.payments.services import refund_desk, refunding
+from portal.payments.services.draining import drain_inbox
 from tests import invariants
 from tests.crowd import all_at_once
 from tests.fakes.stripe import FakeStripe
@@ -345,14 +355,14 @@ def test_a_provider_that_cannot_leaves_it_to_a_person(
     with pytest.raises(RefundNotAskable), unit_of_work():
         refunding.ask_again(refund.id, by=BY, at=clock.now())
     with unit_of_work():
-        refunding.note_given(
+        refund_desk.note_given(
             refund.id, reference="BANK 17", given_on=date(2026, 11, 20), note="by transfer", by=BY, at=clock.now()
         )
     refund = fresh(refund)
     assert (refund.status, refund.hand_reference, refund.flag) == (RefundStatus.SUCCEEDED, "BANK 17", None)
     assert [note.gross_minor for note in notes()] == [1000]
     with pytest.raises(InvalidTransition), unit_of_work():
-        refunding.note_not_given(refund.id, note="no", by=BY, at=clock.now())
+        refund_desk.note_not_given(refund.id, note="no", by=BY, at=clock.now())
     assert sound() == []
 
 
@@ -393,7 +403,7 @@ def test_a_refund_at_the_dashboard_is_on_our_books_and_shown(client: FlaskClient
     assert [note.gross_minor for note in notes()] == [1500]
     assert verdicts("refund.created") == [(EventStatus.APPLIED, "refunded elsewhere")]
     with unit_of_work():
-        refunding.note_seen(refund.id, by=BY)
+        refund_desk.note_seen(refund.id, by=BY)
     assert fresh(refund).flag is None
     assert sound() == []
 
@@ -430,6 +440,70 @@ def test_what_does_not_add_up_changes_nothing(
     signed.post(client, event)
     assert verdicts("refund.created") == [(EventStatus.CONFLICT, verdict)]
     assert (refunds(), payments()[0].rest_minor) == ([], 4900)
+
+
+def test_money_that_went_back_after_all_is_on_the_books(client: FlaskClient, fake_stripe: FakeStripe) -> None:
+    """A person saw nothing at the provider and let the refund be; then the provider tells that it was given."""
+    session = paid(client, fake_stripe)
+    refund = ask(session, 1000)
+    fake_stripe.control.add_fault("lost_answer", path="/v1/refunds", times=2)
+    outbox.drain(QueueName.WEBHOOKS)
+    with unit_of_work():
+        refunding._gave_up(refund.id)
+        refund_desk.note_not_given(refund.id, note="not on their page", by=BY, at=clock.now())
+    deliver(client, fake_stripe)
+    deliver(client, fake_stripe)
+    assert [(one.status, one.origin, one.flag) for one in refunds()] == [
+        (RefundStatus.FAILED, RefundOrigin.STAFF, None),
+        (RefundStatus.SUCCEEDED, RefundOrigin.PROVIDER, RefundFlag.ELSEWHERE),
+    ]
+    assert payments()[0].rest_minor == 3900
+    assert sound() == []
+
+
+def test_what_a_person_noted_is_not_counted_again_when_the_provider_tells(
+    client: FlaskClient, fake_stripe: FakeStripe
+) -> None:
+    """A provider that brings no key back: its word about a refund that was noted by hand is that refund."""
+    session = paid(client, fake_stripe)
+    refund = ask(session, 1000)
+    fake_stripe.control.add_fault("refused", path="/v1/refunds", times=2)
+    outbox.drain(QueueName.WEBHOOKS)
+    fake_stripe.control.refund(str(session.provider_reference), 1000)
+    with unit_of_work():
+        refunding._gave_up(refund.id)
+        refund_desk.note_given(
+            refund.id, reference="their page", given_on=date(2026, 11, 20), note="", by=BY, at=clock.now()
+        )
+    deliver(client, fake_stripe)
+    [one] = refunds()
+    assert one.provider_reference == fake_stripe.world.all("refund")[0]["id"]
+    assert sound() == []
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+def test_every_order_of_the_news_ends_the_same(client: FlaskClient, order: tuple[int, ...]) -> None:
+    """Begun, on its way, paid and given back, as the events may come."""
+    session = signed.make_session()
+    back = signed.checkout_event(session, event_type="refund.created")
+    back["data"]["object"] = {
+        "id": "re_any", "object": "refund", "status": "succeeded", "amount": 1000, "currency": "pln",
+        "payment_intent": f"pi_{session.public_id}", "metadata": {},
+    }  # fmt: skip
+    events = [
+        signed.checkout_event(session, payment_status="unpaid"),
+        signed.intent_event(session, event_type="payment_intent.processing"),
+        signed.intent_event(session),
+        back,
+    ]
+    for number in order:
+        signed.post(client, events[number])
+        drain_inbox()
+    drain_inbox()
+    [refund], [payment] = refunds(), payments()
+    assert (refund.status, payment.rest_minor, len(notes())) == (RefundStatus.SUCCEEDED, 3900, 1)
+    assert db.session.get_one(PaymentSession, session.id).status is SessionStatus.PAID
+    assert sound() == []
 
 
 # --- crashes and silence ---
@@ -530,7 +604,7 @@ def test_after_a_day_nobody_asks_again_but_a_person_looks(client: FlaskClient, f
     with pytest.raises(RefundNotAskable), unit_of_work():
         refunding.ask_again(refund.id, by=BY, at=clock.now())
     with unit_of_work():
-        refunding.note_given(
+        refund_desk.note_given(
             refund.id, reference="re_seen", given_on=date(2026, 11, 20), note="", by=BY, at=clock.now()
         )
     deliver(client, fake_stripe)
@@ -561,6 +635,20 @@ def test_when_the_provider_never_answers_a_person_is_asked(client: FlaskClient, 
     with unit_of_work():
         refunding.ask_again(refund.id, by=BY, at=clock.now())
     work()
+    assert (fresh(refund).status, fresh(refund).flag) == (RefundStatus.SUCCEEDED, None)
+
+
+def test_a_refund_that_is_on_its_way_for_weeks_is_handed_to_a_person(
+    client: FlaskClient, fake_stripe: FakeStripe
+) -> None:
+    fake_stripe.control.set_refunds("pending")
+    refund = given(paid(client, fake_stripe), 1000)
+    assert refund_desk.flag_overdue(at=clock.now() + timedelta(days=13)) == 0
+    assert refund_desk.flag_overdue(at=clock.now() + timedelta(days=15)) == 1
+    assert refund_desk.flag_overdue(at=clock.now() + timedelta(days=15)) == 0
+    assert fresh(refund).flag is RefundFlag.UNANSWERED
+    fake_stripe.control.settle_refund(str(refund.provider_reference))
+    deliver(client, fake_stripe)
     assert (fresh(refund).status, fresh(refund).flag) == (RefundStatus.SUCCEEDED, None)
 
 

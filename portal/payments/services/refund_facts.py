@@ -78,9 +78,16 @@ def _matching(payment: Payment, fact: NormalisedEvent) -> Refund | None:
     by_hand = [
         one
         for one in mine
-        if one.flag is RefundFlag.BY_HAND and one.amount_minor == fact.amount_minor and fact.outcome is Outcome.REFUNDED
+        if (one.flag is RefundFlag.BY_HAND or _was_noted_only(one))
+        and one.amount_minor == fact.amount_minor
+        and fact.outcome is Outcome.REFUNDED
     ]
     return next(iter([*by_reference, *by_key, *by_hand]), None)
+
+
+def _was_noted_only(refund: Refund) -> bool:
+    """Whether we know of its success from a person alone; the provider's word about it may still come."""
+    return refund.status is RefundStatus.SUCCEEDED and bool(refund.hand_reference) and refund.provider_reference is None
 
 
 def _may_be_ours(payment: Payment, fact: NormalisedEvent) -> bool:
@@ -106,11 +113,12 @@ def _confirm(event: ProviderEvent, refund: Refund, fact: NormalisedEvent, at: da
         book_failure(refund, by=by, at=at, reason=fact.detail or "the provider says that it failed", values=values)
         return EventStatus.APPLIED, "refund failed"
     if refund.status is RefundStatus.SUCCEEDED:
+        refund.provider_reference = values["provider_reference"]
         return EventStatus.DUPLICATE, "we knew of this refund"
     if refund.status is RefundStatus.FAILED:
         if refund.provider_reference is None:
-            # A person or the provider said that nothing was given, and now it was.
-            return EventStatus.CONFLICT, "refunded after we took it for failed"
+            # Nothing was given, we were told, and now it was: another row of the books, which staff are shown.
+            return _made_elsewhere(event, refund.payment, fact, at)
         return EventStatus.IGNORED, "overtaken: the refund has failed"
     book_success(refund, by=by, at=at, values=values)
     return EventStatus.APPLIED, "refunded"

@@ -7,7 +7,7 @@ asked for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -18,7 +18,7 @@ from portal.core.db import db, unit_of_work
 from portal.core.faults import fault
 from portal.core.money import Money
 from portal.core.queues import QueueName
-from portal.core.state import InvalidTransition, transition
+from portal.core.state import transition
 from portal.payments import credit_notes
 from portal.payments.errors import (
     FullRefundOnly,
@@ -334,43 +334,6 @@ def ask_again(refund_id: int, *, by: str, at: datetime) -> None:
     slot = int(at.timestamp()) // 5  # Pressing twice asks once.
     outbox.publish("refund.requested", key=f"refund:{refund.id}:{slot}", refund_id=refund.id)
     audit.record("refund.asked_again", actor=by, subject=f"refunds:{refund.id}")
-
-
-def note_given(refund_id: int, *, reference: str, given_on: date, note: str, by: str, at: datetime) -> Refund:
-    """A person gave the money, or saw at the provider that it was given. Raises InvalidTransition when decided."""
-    refund = lock_refund(refund_id)
-    if not is_for_a_person(refund):
-        raise InvalidTransition(refund, RefundStatus.SUCCEEDED)
-    values = {"hand_reference": reference, "given_on": given_on, "note": _added(refund.note, note)}
-    book_success(refund, by=by, at=at, values=values)
-    return refund
-
-
-def note_not_given(refund_id: int, *, note: str, by: str, at: datetime) -> Refund:
-    """A person saw that no money was given, and lets it be. Raises InvalidTransition when it is decided."""
-    refund = lock_refund(refund_id)
-    if not is_for_a_person(refund):
-        raise InvalidTransition(refund, RefundStatus.FAILED)
-    book_failure(refund, by=by, at=at, reason=note, values={"flag": None})
-    return refund
-
-
-def is_for_a_person(refund: Refund) -> bool:
-    """Only what no program will end: by hand, or asked for in vain."""
-    return refund.is_open and refund.flag in (RefundFlag.BY_HAND, RefundFlag.UNANSWERED)
-
-
-def _added(note: str, more: str) -> str:
-    return "\n".join(part for part in (note, more) if part)
-
-
-def note_seen(refund_id: int, *, by: str) -> None:
-    """Take a finished refund off the work list: a person has looked at it. Raises RefundNotAskable while it is open."""
-    refund = lock_refund(refund_id)
-    if refund.is_open:
-        raise RefundNotAskable
-    refund.flag = None
-    audit.record("refund.seen", actor=by, subject=f"refunds:{refund.id}")
 
 
 def refunds_of_request(key: str, session_ids: Sequence[int]) -> list[Refund]:
