@@ -17,6 +17,8 @@ from portal.payments.providers.base import Provider, StartRequest
 PROVIDERS = ("stripe", "sandbox")
 REFUNDING = ("stripe", "sandbox")  # Those of them whose capabilities say `refund`.
 
+TELLING_REFUNDS = ("stripe", "sandbox")  # Those of them that tell of a refund by a webhook of its own.
+
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 
 

@@ -19,7 +19,8 @@ from portal.payments.providers.base import (
     RefundRequest,
     SignatureProblem,
 )
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, SESSION_ID, Harness, request
+from portal.payments.services.refund_facts import reference_of
+from tests.payments.providers.harness import PROVIDERS, REFUNDING, SESSION_ID, TELLING_REFUNDS, Harness, request
 
 WORSE_THAN_JSON = {
     "empty": b"",
@@ -276,6 +277,24 @@ def test_refunds_never_exceed_the_payment(refunding: Harness) -> None:
         refunding.provider.refund(RefundRequest(payment, Money(901, "PLN"), "refund:2", ""))
     assert refusal.value.reason == "refund_too_large"
     refunding.provider.refund(RefundRequest(payment, Money(900, "PLN"), "refund:3", ""))
+
+
+def test_a_refund_is_told_by_the_name_it_was_answered_with(refunding: Harness) -> None:
+    """Otherwise our own refund would be taken for one that somebody made elsewhere."""
+    reference = paid_attempt(refunding)
+    asked = RefundRequest(payment_reference(refunding, reference), Money(1000, "PLN"), "refund:1", "")
+    refund = refunding.provider.refund(asked)
+    told = [
+        fact
+        for headers, body in refunding.webhooks(reference)
+        for fact in refunding.provider.parse_webhook(headers, body, at=clock.now()).events
+        if fact.outcome is Outcome.REFUNDED
+    ]
+    assert bool(told) == (refunding.provider.name in TELLING_REFUNDS)
+    assert {reference_of(fact) for fact in told} <= {refund.reference}
+    assert {fact.refund_key for fact in told} <= {"refund:1", None}
+    assert {(fact.amount_minor, fact.currency) for fact in told} <= {(1000, "PLN")}
+    assert {fact.payment_reference for fact in told} <= {asked.payment_reference}
 
 
 def test_a_refund_does_not_unpay_the_attempt(refunding: Harness) -> None:
