@@ -15,8 +15,8 @@ from portal.core.cookies import PeopleOnlySessions
 from portal.core.languages import LANGUAGES, init_templates, select_locale
 from portal.extensions import babel, csrf, limiter, login_manager
 from portal.orders import wiring as orders_wiring
+from portal.payments import credit_note_routes, invoice_routes, mails, webhooks  # noqa: F401  # mails register themselves
 from portal.payments import extension as payments_extension
-from portal.payments import invoice_routes, webhooks
 from portal.payments import periodic as payments_periodic
 from portal.payments import routes as payment_routes
 from portal.payments.providers.sandbox import routes as sandbox_routes
@@ -92,6 +92,7 @@ def _register_payments(app: Flask, settings: config.Settings) -> None:
     csrf.exempt(webhooks.bp)
     app.register_blueprint(payment_routes.bp)
     app.register_blueprint(invoice_routes.bp)
+    app.register_blueprint(credit_note_routes.bp)
     sandbox_routes.init_app(app, settings)
     app.register_blueprint(chain_routes.bp)
 

@@ -10,4 +10,5 @@ import portal.core.state
 import portal.orders.models
 import portal.payments.models
 import portal.payments.providers.sandbox.models
-import portal.payments.providers.web3.models  # noqa: F401  # the imports above are the purpose
+import portal.payments.providers.web3.models
+import portal.payments.refund_models  # noqa: F401  # the imports above are the purpose

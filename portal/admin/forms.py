@@ -151,12 +151,12 @@ class PackageForm(FlaskForm):
 
     def validate_price(self, field: Field) -> None:
         """An amount of the currency, exact."""
-        _amount(field.data, self.currency.data)
+        amount_of(field.data, self.currency.data)
 
     def validate_original_price(self, field: Field) -> None:
         """The same, or nothing."""
         if field.data:
-            _amount(field.data, self.currency.data)
+            amount_of(field.data, self.currency.data)
 
     def validate_tax_rate(self, field: Field) -> None:
         """A percentage with at most two decimals."""
@@ -184,9 +184,9 @@ class PackageForm(FlaskForm):
             name=self.name.data,
             short_description=self.short_description.data,
             category=self.category.data,
-            price_minor=_amount(self.price.data, self.currency.data).amount_minor,
+            price_minor=amount_of(self.price.data, self.currency.data).amount_minor,
             currency=self.currency.data,
-            original_price_minor=_amount(original, self.currency.data).amount_minor if original else None,
+            original_price_minor=amount_of(original, self.currency.data).amount_minor if original else None,
             description=_unix_lines(self.description.data or ""),
             tools=tuple(_lines(self.tools.data)),
             tax_rate_basis_points=_basis_points(self.tax_rate.data),
@@ -241,7 +241,8 @@ def form_values(package: Package) -> dict[str, Any]:
     }
 
 
-def _amount(text: str | None, currency: str | None) -> Money:
+def amount_of(text: str | None, currency: str | None) -> Money:
+    """An amount as a person types it, in major units. Raises ValidationError."""
     amount = _read(text, currency)
     if amount is None:
         raise ValidationError(_("Write an amount such as 69 or 69.90."))

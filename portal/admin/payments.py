@@ -83,7 +83,7 @@ def payment(public_id: str) -> ResponseReturnValue:
 
 
 def _show(public_id: str, refusal: str | None = None, status: int = 200) -> ResponseReturnValue:
-    session = _get(public_id)
+    session = get_session(public_id)
     return htmx.render(
         "admin/payment.html",
         fragment="admin/_payment.html",
@@ -96,7 +96,8 @@ def _show(public_id: str, refusal: str | None = None, status: int = 200) -> Resp
     )
 
 
-def _get(public_id: str) -> PaymentSession:
+def get_session(public_id: str) -> PaymentSession:
+    """The payment session of that id. Raises SessionNotFound."""
     session = queries.find_session(public_id) if _PUBLIC_ID.fullmatch(public_id) else None
     if session is None:
         raise SessionNotFound
@@ -107,7 +108,7 @@ def _get(public_id: str) -> PaymentSession:
 @staff
 def ask_provider(public_id: str) -> ResponseReturnValue:
     """Have the providers asked how this payment stands."""
-    session = _get(public_id)
+    session = get_session(public_id)
     return act(
         lambda: services.ask_provider(session, by=actor().email, at=clock.now()),
         show=partial(_show, public_id),
@@ -121,7 +122,7 @@ def ask_provider(public_id: str) -> ResponseReturnValue:
 @recently_authenticated
 def payment_by_hand(public_id: str) -> ResponseReturnValue:
     """The form for saying how a payment ended; asking for it proves the password again, so that it can be sent."""
-    return _show_by_hand(_get(public_id), ByHandForm(formdata=None))
+    return _show_by_hand(get_session(public_id), ByHandForm(formdata=None))
 
 
 def _show_by_hand(session: PaymentSession, form: ByHandForm, status: int = 200) -> ResponseReturnValue:
@@ -135,7 +136,7 @@ def _show_by_hand(session: PaymentSession, form: ByHandForm, status: int = 200) 
 @recently_authenticated
 def decide_payment(public_id: str) -> ResponseReturnValue:
     """Say how a payment ended at a provider that cannot be asked."""
-    session = _get(public_id)
+    session = get_session(public_id)
     form = ByHandForm()
     if not form.validate_on_submit():
         return _show_by_hand(session, form, 422)

@@ -43,10 +43,28 @@ _VERDICTS: dict[str, LazyString] = {
     "paid without an amount": _l("It says paid and names no amount. Look at the provider's page how much came."),
     "overtaken": _l("Something later had happened to this payment already."),
     "no payment session": _l("It names a payment that we do not have, or not yet."),
-    "refunded at the provider": _l("A refund was made at the provider. Check that our records agree."),
-    "refund_failed at the provider": _l("A refund failed at the provider: the money came back."),
-    "disputed at the provider": _l("The buyer disputes this payment at the provider. Answer there in time."),
-    "dispute_closed at the provider": _l("A dispute was closed at the provider. Look at how it ended."),
+    "refunded": _l("A refund of ours has reached the buyer."),
+    "refunded elsewhere": _l("A refund was made at the provider and not here. It is in our books now; look at it."),
+    "we knew of this refund": _l("We already knew of this refund."),
+    "refund failed": _l("A refund failed at the provider: the money is still here, or came back."),
+    "this refund had failed before": _l("We already knew that this refund had failed."),
+    "a refund that we do not know failed": _l("A refund that we know nothing of has failed. Nothing changes."),
+    "refund of another amount": _l("The provider gave back another amount than we asked for."),
+    "more was refunded than was left": _l("More was given back than was left of the payment."),
+    "money back without an amount": _l("It speaks of money that went back and does not say how much."),
+    "its payment is not known yet": _l("The payment it names is not known here yet."),
+    "waits for the answer about our own refund": _l("It waits until the provider has answered about a refund of ours."),
+    "disputed": _l("The buyer disputes this payment at the provider. Answer there in time."),
+    "the dispute has changed": _l("A dispute has another deadline, amount or reason now."),
+    "we knew of this dispute": _l("We already knew of this dispute."),
+    "this dispute is closed already": _l("This dispute was already closed."),
+    "a dispute without a number": _l("It speaks of a dispute and does not say which."),
+    "a dispute was closed, and not said how": _l("A dispute was closed at the provider. Look there how it ended."),
+    "the dispute had another end": _l("The dispute had ended otherwise. Look at the provider's page."),
+    "more was lost than was left": _l("More was lost in a dispute than was left of the payment."),
+    "dispute won": _l("The dispute is won: the money stays."),
+    "dispute lost": _l("The dispute is lost: the money is gone, and our books say so."),
+    "dispute withdrawn": _l("The dispute was withdrawn: the money stays."),
 }
 
 _OUTCOMES: dict[str, LazyString] = {
@@ -71,6 +89,8 @@ _ENTITIES: dict[str, LazyString] = {
     "packages": _l("Package"),
     "users": _l("Account"),
     "outbox_messages": _l("Effect"),
+    "refunds": _l("Refund"),
+    "disputes": _l("Dispute"),
 }
 
 _QUEUES: dict[str, LazyString] = {
@@ -86,6 +106,45 @@ _COLUMNS: dict[tuple[str, str], LazyString] = {
     ("orders", "status"): _l("Delivery"),
     ("orders", "payment_status"): _l("Payment of the order"),
 }
+
+
+_ORIGINS: dict[str, LazyString] = {
+    "staff": _l("Given here"),
+    "provider": _l("Given at the provider"),
+    "dispute": _l("Lost in a dispute"),
+}
+_REASONS: dict[str, LazyString] = {
+    "requested_by_customer": _l("The customer asked for it"),
+    "duplicate": _l("Paid twice"),
+    "fraudulent": _l("Fraud"),
+    "other": _l("Something else"),
+}
+_FLAGS: dict[str, LazyString] = {
+    "failed": _l("The money did not go back. Give it another way, or leave it."),
+    "elsewhere": _l("This refund was made at the provider and not here. Check that it was meant."),
+    "by_hand": _l("This provider cannot give money back by itself. Do it there or by bank, then note it here."),
+    "unanswered": _l("The provider did not answer. Look there whether the money went back, then note it here."),
+}
+
+
+def origin_words(origin: str) -> str:
+    """Who began a refund."""
+    return str(_ORIGINS.get(origin, origin))
+
+
+def origin_choices(options: Iterable[str]) -> list[tuple[str, str]]:
+    """The origins of refunds as the choices of a filter."""
+    return [(str(one), origin_words(one)) for one in options]
+
+
+def reason_words(reason: str) -> str:
+    """Why money goes back."""
+    return str(_REASONS.get(reason, reason))
+
+
+def flag_words(flag: str) -> str:
+    """What a person should do about a refund."""
+    return str(_FLAGS.get(flag, flag))
 
 
 def verdict_words(verdict: str | None) -> str:
@@ -196,7 +255,8 @@ def _value(values: Mapping[str, Any], name: str) -> str | None:
 @bp.context_processor
 def _words() -> dict[str, Any]:
     named = (
-        actor_words, change_words, choices, differences, entity_words, interval_words, mail_title, outcome_words,
-        queue_words, told_amount, told_instant, verdict_words, words,
+        actor_words, change_words, choices, differences, entity_words, flag_words, interval_words, mail_title,
+        origin_choices, origin_words, outcome_words, queue_words, reason_words, told_amount, told_instant,
+        verdict_words, words,
     )  # fmt: skip
     return {"asked": filters.text, **{function.__name__: function for function in named}}

@@ -2,16 +2,17 @@
 
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import LazyString
+from flask_babel import LazyString, format_date
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
 from portal.admin import filters
 from portal.admin.blueprint import bp
 from portal.admin.queries.work_list import LIMIT, WorkItem, WorkKind, read_work_list
-from portal.admin.wording import mail_title, verdict_words
+from portal.admin.wording import flag_words, mail_title, verdict_words
 from portal.core import clock, htmx
 from portal.core.access import staff
+from portal.core.status_labels import status_label
 
 _TITLES: dict[WorkKind, LazyString] = {
     WorkKind.CONFLICT: _l("Money that does not fit"),
@@ -23,12 +24,15 @@ _TITLES: dict[WorkKind, LazyString] = {
     WorkKind.LATE: _l("Payments without an end"),
     WorkKind.MAIL: _l("Failed mails"),
     WorkKind.EFFECT: _l("Failed jobs"),
+    WorkKind.REFUND: _l("Refunds to look at"),
+    WorkKind.DISPUTE: _l("Disputes"),
 }
 _TONES = {
     WorkKind.CONFLICT: "danger",
     WorkKind.PARKED: "danger",
     WorkKind.NO_INVOICE: "danger",
     WorkKind.NO_ORDER: "danger",
+    WorkKind.DISPUTE: "danger",
 }
 _DETAILS: dict[str, LazyString] = {
     "cancelled": _l("The money came after the order was cancelled."),
@@ -102,6 +106,13 @@ def _explanation(item: WorkItem) -> str:
         return str(_("The money is here and no invoice was issued."))
     if item.kind in (WorkKind.MAIL, WorkKind.EFFECT):
         return item.note if item.kind is WorkKind.EFFECT else str(_("It could not be sent."))
+    if item.kind is WorkKind.REFUND:
+        return flag_words(item.detail)
+    if item.kind is WorkKind.DISPUTE and item.detail == "no_deadline":
+        return str(_("Answer at the provider; it names no deadline."))
+    if item.kind is WorkKind.DISPUTE:
+        status, day = status_label(item.detail), format_date(item.since)
+        return str(_("%(status)s · answer until %(day)s", status=status, day=day))
     reason = str(_DETAILS.get(item.detail, item.detail))
     return f"{item.note}: {reason}" if item.kind is WorkKind.UNFULFILLED else reason
 
@@ -116,6 +127,10 @@ def _address(item: WorkItem) -> str:
         return url_for("admin.order", number=item.name)
     if item.kind is WorkKind.MAIL:
         return url_for("admin.mail_message", mail_id=item.id)
+    if item.kind is WorkKind.REFUND:
+        return url_for("admin.refund", refund_id=item.id)
+    if item.kind is WorkKind.DISPUTE:
+        return url_for("admin.dispute", dispute_id=item.id)
     return url_for("admin.job", message_id=item.id)
 
 

@@ -11,6 +11,7 @@ def register() -> None:
     """Put the money core's work on the list."""
     periodic.every(timedelta(seconds=30), "portal.payments.jobs.check_open_sessions")
     periodic.every(timedelta(minutes=10), "portal.payments.jobs.recover_events")
+    periodic.every(timedelta(hours=6), "portal.payments.jobs.look_after_refunds")
     periodic.sweeps(sweep_inbox)
 
 

@@ -22,11 +22,15 @@ from tests.browser_like import csrf_token
 Login = Callable[[User], FlaskClient]
 LISTS = (
     "/admin", "/admin/orders", "/admin/customers", "/admin/catalogue", "/admin/payments", "/admin/invoices",
+    "/admin/refunds", "/admin/disputes",
     "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search",
 )  # fmt: skip
 # Only an administrator; everything else is open to all staff.
 FOR_ADMINS = {
     "admin.customer_role", "admin.change_customer_role", "admin.payment_by_hand", "admin.decide_payment",
+    "admin.refund_payment", "admin.submit_refund_payment",
+    "admin.refund_order", "admin.submit_refund_order", "admin.ask_about_refund", "admin.decide_refund",
+    "admin.submit_decide_refund", "admin.decide_dispute", "admin.submit_decide_dispute",
 }  # fmt: skip
 HOSTILE = (
     "<script>alert(1)</script>{{7*7}}", '"><img src=x onerror=alert(1)>', "'--</textarea><svg onload=alert(1)>",
@@ -47,7 +51,10 @@ def addresses(app: Flask) -> dict[str, str]:
     package = factories.make_package(is_published=False)
     order = support.make_order(user)
     session = support.make_session(order)
+    payment = support.make_payment(session, support.make_event(session, status=EventStatus.APPLIED))
     values = {
+        "refund_id": support.make_refund(payment).id,
+        "dispute_id": support.make_dispute(payment).id,
         "user_id": user.id,
         "package_id": package.id,
         "number": order.number,

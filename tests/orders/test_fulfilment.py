@@ -165,7 +165,7 @@ def test_settling_twice_gives_nothing_twice(app: Flask, alice: User, client: Fla
     before = mails()
     for _ in range(2):
         with unit_of_work():
-            locked = fulfilling._locked_order(order.id)
+            locked = fulfilling.locked_order(order.id)
             for line in locked.lines:
                 fulfilling.enrol(alice, line.unlocks[0].package_id, line, at=clock.now())
             fulfilling._send(locked, "order_confirmation")
@@ -275,6 +275,7 @@ def test_an_orders_payment_takes_only_the_arrows_of_its_table(
 ) -> None:
     pending, partial, paid, refunded = PaymentStatus
     allowed = {(pending, partial), (pending, paid), (partial, paid), (partial, refunded), (paid, refunded)}
+    allowed |= {(refunded, partial), (refunded, paid)}  # The bank sent a refund back.
     check_arrow(client, "payment_status", status, wanted, (status, wanted) in allowed)
 
 

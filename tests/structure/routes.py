@@ -66,6 +66,8 @@ GET  /orders                                         orders.index               
 GET  /orders/<number>                                orders.detail                      logged_in own
 GET  /invoices/<number>                              invoices.show                      logged_in own
 GET  /invoices/<number>.pdf                          invoices.pdf                       logged_in own
+GET  /credit-notes/<number>                         credit_notes.show                  logged_in own
+GET  /credit-notes/<number>.pdf                     credit_notes.pdf                   logged_in own
 GET  /account                                        accounts.profile                   logged_in
 POST /account                                        accounts.submit_profile            logged_in
 GET  /account/addresses                              accounts.addresses                 verified
@@ -106,6 +108,11 @@ GET  /admin/customers/<user_id>/role                 admin.customer_role        
 POST /admin/customers/<user_id>/role                 admin.change_customer_role         admin recent
 POST /admin/customers/<user_id>/second-factor        admin.reset_customer_second_factor staff
 POST /admin/customers/<user_id>/sign-out             admin.sign_customer_out            staff
+GET  /admin/disputes                                admin.disputes                     staff
+GET  /admin/disputes/<dispute_id>                   admin.dispute                      staff
+GET  /admin/disputes/<dispute_id>/decide            admin.decide_dispute               admin recent
+POST /admin/disputes/<dispute_id>/decide            admin.submit_decide_dispute        admin recent
+POST /admin/disputes/<dispute_id>/evidence          admin.write_evidence               staff
 GET  /admin/invoices                                 admin.invoices                     staff
 GET  /admin/jobs                                     admin.jobs                         staff
 GET  /admin/jobs/<message_id>                        admin.job                          staff
@@ -120,12 +127,22 @@ POST /admin/orders/<number>/ask                      admin.ask_about_order      
 POST /admin/orders/<number>/cancel                   admin.cancel_order_now             staff
 POST /admin/orders/<number>/link                     admin.send_order_link              staff
 POST /admin/orders/<number>/mails/<mail_id>          admin.send_order_mail_again        staff
+GET  /admin/orders/<number>/refund                  admin.refund_order                 admin recent
+POST /admin/orders/<number>/refund                  admin.submit_refund_order          admin recent
 GET  /admin/payments                                 admin.payments                     staff
 GET  /admin/payments.csv                             admin.payments_csv                 staff
 GET  /admin/payments/<public_id>                     admin.payment                      staff
 POST /admin/payments/<public_id>/ask                 admin.ask_provider                 staff
 GET  /admin/payments/<public_id>/by-hand             admin.payment_by_hand              admin recent
 POST /admin/payments/<public_id>/by-hand             admin.decide_payment               admin recent
+GET  /admin/payments/<public_id>/refund             admin.refund_payment               admin recent
+POST /admin/payments/<public_id>/refund             admin.submit_refund_payment        admin recent
+GET  /admin/refunds                                 admin.refunds                      staff
+GET  /admin/refunds/<refund_id>                     admin.refund                       staff
+POST /admin/refunds/<refund_id>/ask                 admin.ask_about_refund             admin recent
+GET  /admin/refunds/<refund_id>/decide              admin.decide_refund                admin recent
+POST /admin/refunds/<refund_id>/decide              admin.submit_decide_refund         admin recent
+POST /admin/refunds/<refund_id>/seen                admin.see_refund                   staff
 GET  /admin/search                                   admin.search                       staff
 GET  /admin/webhooks                                 admin.webhooks                     staff
 GET  /admin/webhooks/<event_id>                      admin.webhook                      staff

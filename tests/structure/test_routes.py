@@ -43,7 +43,7 @@ ELSEWHERE: dict[str, dict[str, int]] = {
     "devtools.attachment": dict.fromkeys(ROLES, 404),
 }
 # Addresses about alice's things that staff may open as themselves.
-FOR_STAFF_TOO = {"invoices.show", "invoices.pdf"}
+FOR_STAFF_TOO = {"invoices.show", "invoices.pdf", "credit_notes.show", "credit_notes.pdf"}
 # Taking away what is not there is done already.
 NOTHING_TO_DO = {"cart.remove"}
 DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -21,11 +21,15 @@ from portal.core.mail import MailMessage
 from portal.core.money import Money
 from portal.core.outbox import OutboxMessage
 from portal.orders.models import CartLine, Order
-from portal.payments.models import Invoice, PaymentSession, ProviderEvent
-from portal.payments.providers.base import StartRequest
+from portal.payments.models import Invoice, Payment, PaymentSession, ProviderEvent
+from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook, StartRequest
 from portal.payments.providers.web3 import deposits
 from portal.payments.providers.web3.addresses import read_xpub
 from portal.payments.providers.web3.networks import read_networks
+from portal.payments.refund_models import CreditNote, Dispute, Refund
+from portal.payments.services import refunding
+from portal.payments.services.accepting import store_event
+from portal.payments.services.refunding import Wish
 from tests import factories, sandbox
 from tests.browser_like import post_form
 from tests.conftest import CHAIN, XPUB
@@ -72,6 +76,7 @@ def build(app: Flask, locale: str = "en") -> World:
     factories.make_package(slug="second", name="Second package")
     world = World(app, users, {})
     buy(world.browser("alice"), "first", lambda page: sandbox.pay(app, page))
+    refund_and_dispute(app, users["admin"])
     outbox.drain("mail")
     with sandbox.carried_in_process(app):
         outbox.drain("default")
@@ -95,6 +100,28 @@ def buy(browser: FlaskClient, slug: str, then: Callable[[str], Any]) -> Any:
     return then(answer.location)
 
 
+def refund_and_dispute(app: Flask, admin: User) -> None:
+    """A part of the first purchase goes back, and its buyer's bank asks for the rest."""
+    payment = db.session.scalars(select(Payment)).one()
+    with unit_of_work():
+        wish = Wish((payment.session_id,), key="w" * 20, amount=Money(1000, payment.currency))
+        refunding.request_refund(wish, by=admin.email, at=clock.now())
+    outbox.drain("webhooks")
+    sandbox.settle(app)
+    fact = NormalisedEvent(
+        outcome=Outcome.DISPUTED,
+        payment_reference=payment.provider_reference,
+        business_key="sandbox:dp_1:disputed",
+        amount_minor=1000,
+        currency=payment.currency,
+        detail="fraudulent",
+        due_at=clock.now() + timedelta(days=7),
+    )
+    store_event("sandbox", ParsedWebhook("evt_dispute", "dispute", (fact,)), "{}", source="webhook", at=clock.now())
+    db.session.rollback()
+    db.session.expire_all()
+
+
 def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str]:
     def newest(statement: Any) -> Any:
         return db.session.scalars(statement).first()
@@ -110,6 +137,10 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "orders.cancelled.number": newest(select(Order).order_by(Order.id.desc())).number,
         "invoices.show.number": newest(select(Invoice)).number,
         "invoices.pdf.number": newest(select(Invoice)).number,
+        "credit_notes.show.number": newest(select(CreditNote)).number,
+        "credit_notes.pdf.number": newest(select(CreditNote)).number,
+        "refund_id": str(newest(select(Refund.id))),
+        "dispute_id": str(newest(select(Dispute.id))),
         "public_id": session.public_id,
         "reference": open_page.rpartition("/")[2],
         "web3.show.reference": _deposit(session),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import selectinload
 
 from portal.accounts.models import User
 from portal.admin.queries.matching import is_id, is_named, starts_with
+from portal.admin.queries.refunds import MoneyBack, money_back_of
 from portal.core.audit import AuditEvent
 from portal.core.db import db
 from portal.core.outbox import OutboxMessage
@@ -97,6 +98,7 @@ class SessionFile:
     payments: list[Payment]
     events: list[ProviderEvent]
     invoice: Invoice | None
+    back: MoneyBack
     order: Order | None
     changes: list[StatusChange]
 
@@ -142,6 +144,7 @@ def read_session_file(session: PaymentSession) -> SessionFile:
             )
         ),
         invoice=db.session.scalar(db.select(Invoice).where(Invoice.session_id == session.id)),
+        back=money_back_of([session.id]),
         order=order,
         changes=list(changes),
     )

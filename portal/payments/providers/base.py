@@ -29,8 +29,8 @@ class Outcome(StrEnum):
     FAILED = "failed"  # Final: this attempt can no longer be paid.
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"  # May follow REFUNDED: the bank sent the money back.
-    DISPUTED = "disputed"
-    DISPUTE_CLOSED = "dispute_closed"  # `detail` says how.
+    DISPUTED = "disputed"  # Also when it changes while it is open; `detail` is the buyer's reason.
+    DISPUTE_CLOSED = "dispute_closed"  # `detail` says how: won, lost or withdrawn.
     IGNORED = "ignored"  # Understood, and changes nothing.
 
 
@@ -107,6 +107,11 @@ class NormalisedEvent:
     occurred_at: datetime | None = None
     detail: str | None = None  # For staff and logs.
     attempt: int | None = None  # Which attempt of the session, where only its number comes back.
+    # The provider's id of the refund or dispute; a refund's is `RefundResult.reference`. Without it, it is read from a
+    # business key of the form `<provider>:<id>:<fact>`.
+    subject_reference: str | None = None
+    refund_key: str | None = None  # `RefundRequest.idempotency_key` of a refund we asked for, where it comes back.
+    due_at: datetime | None = None  # Until when a dispute must be answered.
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from portal.payments.providers.signing import usable_secrets
 from portal.payments.providers.stripe_events import (
     ATTEMPT_KEY,
     EVENT_TYPES,
+    REFUND_KEY,
     SESSION_KEY,
     intent_fact,
     parse_event,
@@ -172,10 +173,13 @@ class StripeProvider:
         params: RefundCreateParams = {"payment_intent": request.payment_reference}
         if request.amount is not None:
             params["amount"] = _to_stripe_amount(request.amount)
+        metadata = {REFUND_KEY: request.idempotency_key}
         if request.reason in _REFUND_REASONS:
             params["reason"] = request.reason
         elif request.reason:
-            params["metadata"] = {"reason": request.reason[:_LONGEST_METADATA_VALUE]}
+            metadata["reason"] = request.reason[:_LONGEST_METADATA_VALUE]
+        # Comes back in the refund's webhooks, also when the answer to this call was lost.
+        params["metadata"] = metadata
         with _translated("refund"):
             refund = _fields(self._client.v1.refunds.create(params, {"idempotency_key": request.idempotency_key}))
             # A status Stripe adds later is not an answer yet; its webhook will be.

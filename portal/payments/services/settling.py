@@ -24,10 +24,14 @@ from portal.payments.models import (
     Standing,
 )
 from portal.payments.providers.base import NormalisedEvent, Outcome
+from portal.payments.services.disputing import apply_dispute_fact
+from portal.payments.services.refund_facts import apply_refund_fact
+from portal.payments.services.returning import reconsider
 from portal.payments.services.sessions import fail_session
 
 log = structlog.get_logger(__name__)
 
+_INSTANTS = ("occurred_at", "due_at")
 _NONE: Mapping[str, PaymentSession] = {}
 
 
@@ -76,15 +80,17 @@ def to_mapping(fact: NormalisedEvent) -> dict[str, Any]:
     """A fact as the inbox stores it."""
     mapping = {field.name: getattr(fact, field.name) for field in fields(fact)}
     mapping["outcome"] = fact.outcome.value
-    mapping["occurred_at"] = fact.occurred_at.isoformat() if fact.occurred_at else None
+    for name in _INSTANTS:
+        mapping[name] = mapping[name].isoformat() if mapping[name] else None
     return mapping
 
 
 def _from_mapping(mapping: dict[str, Any]) -> NormalisedEvent:
     values = dict(mapping)
     values["outcome"] = Outcome(values["outcome"])
-    if values.get("occurred_at"):
-        values["occurred_at"] = datetime.fromisoformat(values["occurred_at"])
+    for name in _INSTANTS:
+        if values.get(name):
+            values[name] = datetime.fromisoformat(values[name])
     known = {field.name for field in fields(NormalisedEvent)}
     # An event stored by a newer version may know more than we do.
     return NormalisedEvent(**{name: value for name, value in values.items() if name in known})
@@ -131,7 +137,7 @@ def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Ma
         case Outcome.CLAIMED:
             return _claimed(event, session, fact, at)
         case _:
-            return _reported(event, session, fact)
+            return _reported(event, session, fact, at)
 
 
 def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
@@ -159,7 +165,7 @@ def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, 
         received_at=at,
     )
     db.session.add(payment)
-    _reconsider(event.provider, reference, at)
+    reconsider(event.provider, reference, at)
     if surplus_reason:
         _record(event, session, "CONFLICT", {"reason": surplus_reason, "amount_minor": payment.amount_minor})
         log.error("money_does_not_count", reason=surplus_reason, session_id=session.public_id, event_id=event.id)
@@ -178,20 +184,6 @@ def _is_other_money(known: Payment, fact: NormalisedEvent) -> bool:
     somebody pays twice, but the transaction is another one."""
     names = (None, fact.attempt_reference, fact.payment_reference)
     return fact.payment_reference is not None and known.provider_reference not in names
-
-
-def _reconsider(provider: str, reference: str | None, at: datetime) -> None:
-    """Refunds and disputes name the payment only. One that overtook its payment was no business of ours until now."""
-    early = db.session.scalars(
-        db.select(ProviderEvent).where(
-            ProviderEvent.provider == provider,
-            ProviderEvent.payment_reference == reference,
-            ProviderEvent.status == EventStatus.IGNORED,
-        )
-    )
-    for event in early:
-        values = {"available_at": at, "verdict": None}
-        transition(event, EventStatus.PENDING, by="job:webhooks", at=at, reason="its payment is known", values=values)
 
 
 def _why_not_counted(session: PaymentSession, fact: NormalisedEvent) -> str | None:
@@ -291,10 +283,12 @@ def _claimed(event: ProviderEvent, session: PaymentSession, fact: NormalisedEven
     return Verdict(EventStatus.CONFLICT, "said to be paid")
 
 
-def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent) -> Verdict:
-    """Refunds and disputes made at the provider: a person must see them, nothing here decides about them."""
-    _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor})
-    return Verdict(EventStatus.CONFLICT, f"{fact.outcome.value} at the provider")
+def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
+    """Refunds and disputes: ours are confirmed, those made elsewhere are recorded."""
+    is_refund = fact.outcome in (Outcome.REFUNDED, Outcome.REFUND_FAILED)
+    verdict = Verdict(*(apply_refund_fact if is_refund else apply_dispute_fact)(event, session, fact, at))
+    _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor, "verdict": verdict.reason})
+    return verdict
 
 
 def _record(event: ProviderEvent, session: PaymentSession, what: str, after: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ class StripeHarness:
         bodies = [
             json.dumps(event).encode()
             for event in reversed(self.fake.world.all("event"))
-            if event["data"]["object"]["id"] in mine
+            if mine & {event["data"]["object"]["id"], event["data"]["object"].get("payment_intent")}
         ]
         return [(self.sign(body), body) for body in bodies]
 

@@ -29,6 +29,8 @@ WITHOUT_A_MODE = ("onecom", "btcpay")
 # What each is asked for in these tests, if not in zloty.
 CURRENCIES = {"recurrente": "GTQ"}
 
+TELLING_REFUNDS = ("stripe", "sandbox")  # Those of them that tell of a refund by a webhook of its own.
+
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 
 

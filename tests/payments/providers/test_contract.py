@@ -20,6 +20,7 @@ from portal.payments.providers.base import (
     RefundRequest,
     SignatureProblem,
 )
+from portal.payments.services.refund_facts import reference_of
 from tests.payments.providers.harness import (
     CANNOT_BE_ASKED,
     CANNOT_EXPIRE,
@@ -27,6 +28,7 @@ from tests.payments.providers.harness import (
     PROVIDERS,
     REFUNDING,
     SESSION_ID,
+    TELLING_REFUNDS,
     WHOLE_REFUNDS_ONLY,
     WITHOUT_A_MODE,
     Harness,
@@ -365,6 +367,27 @@ def test_who_cannot_be_asked_refuses_instead_of_guessing(request: pytest.Fixture
     reference = harness.provider.start(asked(harness)).reference
     with pytest.raises(ProviderRejected):
         harness.provider.fetch(reference)
+
+
+def test_a_refund_is_told_by_the_name_it_was_answered_with(refunding: Harness) -> None:
+    """Otherwise our own refund would be taken for one that somebody made elsewhere."""
+    reference = paid_attempt(refunding)
+    # No amount means all of it, and some give back nothing less.
+    given = Money(1000, currency_of(refunding)) if refunding.provider.capabilities.partial_refund else None
+    wanted = RefundRequest(payment_reference(refunding, reference), given, "refund:1", "")
+    refund = refunding.provider.refund(wanted)
+    told = [
+        fact
+        for headers, body in refunding.webhooks(reference)
+        for fact in refunding.provider.parse_webhook(headers, body, at=clock.now()).events
+        if fact.outcome is Outcome.REFUNDED
+    ]
+    assert bool(told) == (refunding.provider.name in TELLING_REFUNDS)
+    assert {reference_of(fact) for fact in told} <= {refund.reference}
+    assert {fact.refund_key for fact in told} <= {"refund:1", None}
+    expected = given or Money(4900, currency_of(refunding))
+    assert {(fact.amount_minor, fact.currency) for fact in told} <= {(expected.amount_minor, expected.currency)}
+    assert {fact.payment_reference for fact in told} <= {wanted.payment_reference}
 
 
 def test_a_refund_does_not_unpay_the_attempt(refunding: Harness) -> None:
