@@ -35,7 +35,7 @@ _MONEY_TAKES = (PaymentStatus.PENDING, PaymentStatus.PARTIAL)
 
 def settle_order(session: PaymentSession, *, at: datetime) -> None:
     """Count a payment for its order and, when it is paid in full, give the buyer what was bought."""
-    order = _locked_order(session.subject_id)
+    order = locked_order(session.subject_id)
     by = audit.current_cause() or f"payment_session:{session.id}"
     order.paid_minor += session.amount_minor
     if order.payment_status in _MONEY_TAKES:
@@ -73,10 +73,25 @@ def _hand_over(order: Order, *, by: str, at: datetime) -> None:
         _send(order, "order_waiting")
 
 
+def hand_over_again(order: Order, *, by: str, at: datetime) -> None:
+    """Give the buyer of a paid order what they bought, should that not have happened. The caller holds the order."""
+    _hand_over(order, by=by, at=at)
+
+
+def send_receipt(order: Order, user: User | None) -> None:
+    """Write the receipt that goes with how the order stands, should it be missing."""
+    if order.status is not OrderStatus.FULFILLED:
+        _send(order, "order_waiting")
+    elif user is not None and user.password_hash is None and not user.is_verified:
+        _send(order, "order_welcome")
+    else:
+        _send(order, "order_confirmation")
+
+
 def claim_waiting_orders(user: User, *, at: datetime) -> None:
     """Give a user whose address is now proven the purchases that were paid for with it and waited."""
     for waiting in orders_waiting_for(user.email):
-        order = _locked_order(waiting.id)
+        order = locked_order(waiting.id)
         if order.user_id is not None or order.status is not OrderStatus.OPEN:
             continue
         if order.payment_status is not PaymentStatus.PAID:
@@ -143,7 +158,7 @@ def describe_order(session: PaymentSession) -> BillOfSale:
     )
 
 
-def _locked_order(order_id: int | None) -> Order:
+def locked_order(order_id: int | None) -> Order:
     return db.session.scalars(
         select(Order)
         .where(Order.id == order_id)

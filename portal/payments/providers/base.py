@@ -257,3 +257,24 @@ class RecoversEvents(Protocol):
 
     def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
         """The undelivered events of the types we use, oldest first. Raises ProviderUnavailable or ProviderRejected."""
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """A provider whose deliveries staff can look into again: stored ones, and what they paste by hand."""
+
+    def reread(self, body: bytes, *, delivery_key: str) -> ParsedWebhook:
+        """Say what a delivery means, believing it: it was verified when it came, or the reader is told that it was not.
+
+        Pure. Raises InvalidPayload.
+        """
+
+    def sample_headers(self, body: bytes, *, delivery_key: str, at: datetime) -> Mapping[str, str]:
+        """The headers of such a delivery, with `PLACEHOLDER` where the signature belongs.
+
+        Never a valid signature: whoever reads the back office must not be able to make one. The one exception is a
+        provider that takes no real money, on a developer's own machine.
+        """
+
+
+PLACEHOLDER = "SIGNATURE"
