@@ -7,6 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import config, demo, models  # noqa: F401  # every table is known before the first query
 from portal.accounts import extension as accounts_extension
+from portal.admin import nightly as admin_nightly
 from portal.admin import routes as admin_routes
 from portal.catalogue import wiring as catalogue_wiring
 from portal.core import access, db, files, health, htmx, logs, periodic, queues, ui, web
@@ -90,3 +91,4 @@ def _register_domains(app: Flask) -> None:
     orders_wiring.init_app(app)
     app.cli.add_command(demo.load_demo)
     app.register_blueprint(admin_routes.bp)
+    admin_nightly.register()

@@ -47,13 +47,15 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """One thing that is not as it must be. `subject` is `<table>:<id>`, `name` what people call it."""
+    """One thing that is not as it must be. `subject` is `<table>:<id>`, `name` what people call it, `reference` what
+    its page is found by, if that is not the id: an order's number, a payment's public id."""
 
     subject: str
     name: str
     detail: str = ""
     amount: Money | None = None
     since: datetime | None = None
+    reference: str = ""
 
     @property
     def subject_id(self) -> int:

@@ -26,8 +26,9 @@ from portal.payments.invariants import newest_sessions
 from portal.payments.models import Payment, PaymentSession, SessionStatus, Standing
 
 
-def _order(one: Order, detail: str = "") -> Breach:
-    return Breach(f"orders:{one.id}", one.number, detail or one.email, one.total, one.paid_at or one.placed_at)
+def _order(one: Order) -> Breach:
+    since = one.paid_at or one.placed_at
+    return Breach(f"orders:{one.id}", one.number, one.email, one.total, since, reference=one.number)
 
 
 def _orders(*where: ColumnElement[bool] | TextClause) -> list[Breach]:
@@ -77,7 +78,14 @@ def paid_session_unpaid_order(reach: Reach) -> Sequence[Breach]:
         .limit(LIMIT)
     )
     return [
-        Breach(f"payment_sessions:{one.id}", number or one.description, one.public_id, one.amount, one.paid_at)
+        Breach(
+            f"payment_sessions:{one.id}",
+            number or one.description,
+            one.customer_email or "",
+            one.amount,
+            one.paid_at,
+            reference=one.public_id,
+        )
         for one, number in found
     ]
 

@@ -33,9 +33,14 @@ _OPEN = (SessionStatus.CREATED, SessionStatus.PENDING)
 _NUMBER = re.compile(rf"({SERIES}-[0-9]{{4}})-([0-9]+)")
 
 
-def _session(one: PaymentSession, *, since: datetime | None = None, detail: str = "") -> Breach:
+def _session(one: PaymentSession, *, since: datetime | None = None) -> Breach:
     return Breach(
-        f"payment_sessions:{one.id}", one.description, detail or one.public_id, one.amount, since or one.created_at
+        f"payment_sessions:{one.id}",
+        one.description,
+        one.customer_email or "",
+        one.amount,
+        since or one.created_at,
+        reference=one.public_id,
     )
 
 

@@ -105,6 +105,8 @@ GET  /admin/customers/<user_id>/role                 admin.customer_role        
 POST /admin/customers/<user_id>/role                 admin.change_customer_role         admin recent
 POST /admin/customers/<user_id>/second-factor        admin.reset_customer_second_factor staff
 POST /admin/customers/<user_id>/sign-out             admin.sign_customer_out            staff
+GET  /admin/invariants                               admin.invariant_board              staff
+POST /admin/invariants/<invariant_name>/<subject_id>/repair admin.repair_invariant          staff
 GET  /admin/invoices                                 admin.invoices                     staff
 GET  /admin/jobs                                     admin.jobs                         staff
 GET  /admin/jobs/<message_id>                        admin.job                          staff
@@ -123,11 +125,19 @@ GET  /admin/payments                                 admin.payments             
 GET  /admin/payments.csv                             admin.payments_csv                 staff
 GET  /admin/payments/<public_id>                     admin.payment                      staff
 POST /admin/payments/<public_id>/ask                 admin.ask_provider                 staff
+GET  /admin/reconciliation                           admin.reconciliation               staff
+POST /admin/reconciliation/<provider_name>/ask       admin.ask_about_everything         staff
 GET  /admin/search                                   admin.search                       staff
 GET  /admin/webhooks                                 admin.webhooks                     staff
 GET  /admin/webhooks/<event_id>                      admin.webhook                      staff
+POST /admin/webhooks/<event_id>/apply                admin.apply_webhook                staff
+POST /admin/webhooks/<event_id>/effects/<message_id>/run-again admin.run_event_effect_again staff
+POST /admin/webhooks/<event_id>/mails/<mail_id>/again admin.send_event_mail_again         staff
+POST /admin/webhooks/<event_id>/rehearse             admin.rehearse_webhook             staff
 POST /admin/webhooks/<event_id>/resolve              admin.resolve_webhook              staff
 POST /admin/webhooks/<event_id>/run-again            admin.run_webhook_again            staff
+GET  /admin/webhooks/check                           admin.check_delivery               staff
+POST /admin/webhooks/check                           admin.submit_check_delivery        staff
 
 GET  /healthz                                        health.healthz                     public
 GET  /readyz                                         health.readyz                      public

@@ -167,6 +167,9 @@ class EventFilter:
     provider: str | None = None
     status: EventStatus | None = None
     event_type: str = ""
+    source: str | None = None
+    received_from: datetime | None = None
+    received_before: datetime | None = None
 
 
 def events_page(wanted: EventFilter, *, before: str | None, after: str | None) -> Page[ProviderEvent]:
@@ -178,6 +181,12 @@ def events_page(wanted: EventFilter, *, before: str | None, after: str | None) -
         statement = statement.where(ProviderEvent.status == wanted.status)
     if wanted.event_type:
         statement = statement.where(starts_with(ProviderEvent.event_type, wanted.event_type))
+    if wanted.source is not None:
+        statement = statement.where(ProviderEvent.source == wanted.source)
+    if wanted.received_from is not None:
+        statement = statement.where(ProviderEvent.received_at >= wanted.received_from)
+    if wanted.received_before is not None:
+        statement = statement.where(ProviderEvent.received_at < wanted.received_before)
     if wanted.text and _SESSION_ID.fullmatch(wanted.text):
         statement = statement.where(is_id(ProviderEvent.session_public_id, wanted.text))
     elif wanted.text:

@@ -1,5 +1,6 @@
 """Events once more: what applying one would do, tried out and rolled back; and then done, by the ordinary service."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -150,7 +151,8 @@ def _tell_once_more(
 ) -> Outlook:
     event = ProviderEvent(
         provider=provider,
-        delivery_key="rehearsal",
+        # Two rehearsals at once must not wait for each other's key.
+        delivery_key=f"rehearsal:{uuid.uuid4()}",
         event_type=event_type[:_LONGEST_TYPE],
         source=source,
         body=body,
