@@ -151,6 +151,8 @@ class _Touched:
     last_id: int | None
     before: dict[Key, Values] = field(default_factory=dict)
     is_inserted_to: bool = False
+    # Every row was read before the first was written to, so one that is not among them is ours.
+    is_known_whole: bool = False
 
     @property
     def has_ids(self) -> bool:
@@ -187,7 +189,8 @@ class _Watch:
                 wanted = wanted.where(statement.whereclause)
             for row in connection.execute(wanted, dict(parameters)):
                 values = _values(touched.table, row)
-                touched.before.setdefault(touched.key_of(values), values)
+                if not touched.is_known_whole:
+                    touched.before.setdefault(touched.key_of(values), values)
 
     def _touch(self, connection: Connection, table: Table) -> _Touched:
         touched = self._tables.get(table.name)
@@ -200,6 +203,7 @@ class _Watch:
                 for row in connection.execute(select(table).limit(_MOST_ROWS)):
                     values = _values(table, row)
                     touched.before[touched.key_of(values)] = values
+                touched.is_known_whole = len(touched.before) < _MOST_ROWS
         return touched
 
     def differences(self, connection: Connection) -> Iterator[RowChange]:
