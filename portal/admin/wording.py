@@ -115,6 +115,7 @@ _MENDINGS: dict[str, LazyString] = {
 _UNREAD: dict[str, LazyString] = {
     "switched_off": _l("Its provider is switched off, so it is taken as it was read when it came."),
     "not_offered": _l("This provider's adapter reads nothing again, so it is taken as it was read when it came."),
+    "says_less": _l("Read again today, its body says nothing that we use, so it is taken as it was read when it came."),
     "asked": _l("This is an answer to a question of ours: it has no body, so it is taken as it was read."),
 }
 

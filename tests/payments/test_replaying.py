@@ -208,6 +208,7 @@ def test_an_event_that_was_of_no_use_is_read_anew(app: Flask) -> None:
         ("poll", "stripe", "asked: complete", "asked"),
         ("webhook", "stripe", "no JSON any more", "not JSON"),
         ("webhook", "gone", "{}", "switched_off"),
+        ("webhook", "stripe", '{"id": "evt_1", "object": "event", "type": "a.type.we.forgot"}', "says_less"),
     ],
 )
 def test_what_cannot_be_read_again_is_taken_as_it_was_read(

@@ -70,6 +70,9 @@ def read_again(event: ProviderEvent) -> Reading:
     except InvalidPayload as error:
         # An answer to a question of ours has no body of the provider's.
         return Reading(stored, is_fresh=False, problem="asked" if event.source == "poll" else error.reason)
+    if _told(stored) and not _told(parsed.events):
+        # A fact about money that was once read is not forgotten because an adapter has changed.
+        return Reading(stored, is_fresh=False, problem="says_less")
     return Reading(parsed.events, is_fresh=True, differs=_told(parsed.events) != _told(stored))
 
 
