@@ -111,6 +111,7 @@ def _show_check(
     rehearsal: Rehearsal | None = None,
     known: ProviderEvent | None = None,
 ) -> ResponseReturnValue:
+    form.make_printable()
     return htmx.render(
         "admin/webhook_check.html",
         fragment="admin/_webhook_check.html",

@@ -34,6 +34,7 @@ from portal.payments.webhooks import LARGEST_BODY
 
 _AMOUNT = re.compile(r"[0-9]{1,12}([.,][0-9]{1,3})?")
 _MORE_ROWS = 2
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class ResolveForm(FlaskForm):
@@ -74,6 +75,11 @@ class PastedForm(FlaskForm):
         """The headers that were pasted; a line that is none counts as not there."""
         pairs = (line.partition(":") for line in (self.headers.data or "").splitlines())
         return {name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()}
+
+    def make_printable(self) -> None:
+        """Before the form is shown again: characters that no page may hold are shown as unknown ones."""
+        for field in (self.headers, self.body):
+            field.data = _UNPRINTABLE.sub("\ufffd", field.data or "")
 
 
 class ReasonForm(FlaskForm):
