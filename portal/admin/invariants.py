@@ -43,7 +43,10 @@ def _show(refusal: str | None = None, status: int = 200) -> ResponseReturnValue:
     at = clock.now()
     found = nightly.look(at=at, only=wanted)
     rules = [Rule(rule, list(found[rule.name]), len(found[rule.name])) for rule in invariants() if rule.name in found]
-    broken = [rule for rule in rules if rule.count]
+    # What is about money comes first.
+    broken = sorted(
+        (rule for rule in rules if rule.count), key=lambda rule: not any(one.amount for one in rule.breaches)
+    )
     return htmx.render(
         "admin/invariants.html",
         fragment="admin/_invariants.html",

@@ -33,6 +33,8 @@ class Effect:
     kind: str | None = None
 
 
+# Mails have lines of their own, and the event's own history is its timeline.
+_ELSEWHERE = ("mail_messages", "provider_events")
 Finder = Callable[[EventFile], Iterable[Effect]]
 _finders: list[Finder] = []
 
@@ -60,6 +62,8 @@ def _money(file: EventFile, brought: Brought) -> Iterator[Effect]:
         amount = money(payment.amount_minor, payment.currency)
         yield Effect(_("Money: %(amount)s", amount=amount), payment.standing, at=payment.received_at, url=url)
     for change in file.changes:
+        if change.entity in _ELSEWHERE:
+            continue
         kind = "payment" if change.entity == "payment_sessions" or change.column == "payment_status" else None
         note = " · ".join(part for part in (actor_words(change.actor), change.reason) if part)
         yield Effect(change_words(change.entity, change.column), change.became, note, change.at, kind=kind)

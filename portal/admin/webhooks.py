@@ -45,7 +45,7 @@ def webhooks() -> ResponseReturnValue:
         "admin/webhooks.html",
         fragment="admin/_webhooks.html",
         show=show,
-        shows=[(str(label), "" if name == RECEIVED else name) for name, label in _SHOWS.items()],
+        shows=_SHOWS,
         page=_refused() if show == REFUSED else _received(),
         statuses=EventStatus,
         sources=_SOURCES,

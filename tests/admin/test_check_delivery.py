@@ -81,7 +81,8 @@ def test_the_part_that_is_wrong_is_said(app: Flask, office: FlaskClient, made: s
     assert "is believed" not in text
     is_unsigned = made in ("none", "malformed", "wrong")
     assert ("nobody whom we trust has signed that" in text) is is_unsigned
-    assert "This is what would happen. Nothing has." in text
+    assert ("This is what it would do, were it signed." in text) is is_unsigned
+    assert ("This is what would happen. Nothing has." in text) is not is_unsigned
     assert everything() == before
 
 
@@ -153,4 +154,10 @@ def test_in_place_with_htmx(app: Flask, office: FlaskClient) -> None:
     token = csrf_token(office, ADDRESS)
     data = {"csrf_token": token, "provider": "stripe", "headers": "", "body": "{}"}
     answer = office.post(ADDRESS, data=data, headers={"HX-Request": "true"})
-    assert answer.get_data(as_text=True).lstrip().startswith('<div id="check"')
+    text = answer.get_data(as_text=True)
+    # The form stays as it is; only what is known of the delivery is put beside it.
+    assert 'id="checked"' in text
+    assert "<textarea" not in text
+    wrong = office.post(ADDRESS, data={**data, "body": ""}, headers={"HX-Request": "true"})
+    assert wrong.status_code == 422
+    assert "error-summary" in wrong.get_data(as_text=True)

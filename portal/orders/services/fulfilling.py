@@ -35,7 +35,7 @@ _MONEY_TAKES = (PaymentStatus.PENDING, PaymentStatus.PARTIAL)
 
 def settle_order(session: PaymentSession, *, at: datetime) -> None:
     """Count a payment for its order and, when it is paid in full, give the buyer what was bought."""
-    order = locked_order(session.subject_id)
+    order = _locked_order(session.subject_id)
     by = audit.current_cause() or f"payment_session:{session.id}"
     order.paid_minor += session.amount_minor
     if order.payment_status in _MONEY_TAKES:
@@ -91,7 +91,7 @@ def send_receipt(order: Order, user: User | None) -> None:
 def claim_waiting_orders(user: User, *, at: datetime) -> None:
     """Give a user whose address is now proven the purchases that were paid for with it and waited."""
     for waiting in orders_waiting_for(user.email):
-        order = locked_order(waiting.id)
+        order = _locked_order(waiting.id)
         if order.user_id is not None or order.status is not OrderStatus.OPEN:
             continue
         if order.payment_status is not PaymentStatus.PAID:
@@ -158,7 +158,7 @@ def describe_order(session: PaymentSession) -> BillOfSale:
     )
 
 
-def locked_order(order_id: int | None) -> Order:
+def _locked_order(order_id: int | None) -> Order:
     return db.session.scalars(
         select(Order)
         .where(Order.id == order_id)

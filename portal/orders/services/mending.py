@@ -6,7 +6,7 @@ from datetime import datetime
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import func, select
-from sqlalchemy.exc import NoResultFound
+from sqlalchemy.orm import selectinload
 
 from portal.accounts.models import User
 from portal.accounts.services.paid_users import find_user
@@ -126,7 +126,14 @@ def has_receipt(order_id: int) -> bool:
 
 
 def _locked(order_id: int | None) -> Order:
-    try:
-        return fulfilling.locked_order(order_id)
-    except NoResultFound:
-        raise OrderGone from None
+    """The order as it is now, held until the transaction ends, with its lines and what they unlock."""
+    order = db.session.scalars(
+        select(Order)
+        .where(Order.id == order_id)
+        .options(selectinload(Order.lines).selectinload(OrderLine.unlocks))
+        .with_for_update(of=Order)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if order is None:
+        raise OrderGone
+    return order
