@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, text, update
 
 from portal.accounts.models import User
 from portal.core import audit, clock, outbox
@@ -199,3 +199,19 @@ def _in_context(app: Flask, work: Callable[[], object]) -> None:
             work()
         finally:
             db.session.remove()
+
+
+@POSTGRESQL
+def test_the_connection_goes_back_as_it_was(app: Flask) -> None:
+    """Its short patience and its one moment end with it: the pool hands the connection to the next request."""
+
+    def settings() -> list[object]:
+        names = ("transaction_isolation", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        return [db.session.scalar(text(f"SHOW {name}")) for name in names]
+
+    usual = settings()
+    db.session.rollback()
+    inside = rehearse(settings).result
+    assert inside == ["repeatable read", "500ms", "2s", "5s"]
+    assert settings() == usual
+    assert usual[0] == "read committed"

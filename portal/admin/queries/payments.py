@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, or_, union
+from sqlalchemy import Select, exists, or_, text, union
 from sqlalchemy.orm import selectinload
 
 from portal.accounts.models import User
@@ -181,7 +181,10 @@ def events_page(wanted: EventFilter, *, before: str | None, after: str | None) -
         statement = statement.where(ProviderEvent.status == wanted.status)
     if wanted.event_type:
         statement = statement.where(starts_with(ProviderEvent.event_type, wanted.event_type))
-    if wanted.source is not None:
+    if wanted.source == "poll":
+        # In the words of the partial index ix_provider_events_asked.
+        statement = statement.where(text("provider_events.source = 'poll'"))
+    elif wanted.source is not None:
         statement = statement.where(ProviderEvent.source == wanted.source)
     if wanted.received_from is not None:
         statement = statement.where(ProviderEvent.received_at >= wanted.received_from)

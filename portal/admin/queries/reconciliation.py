@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import text
+
 from portal.core.db import db
 from portal.core.money import Money
 from portal.payments import check_log
@@ -97,7 +99,7 @@ def differences(*, at: datetime) -> list[Difference]:
         .outerjoin(Payment, Payment.event_id == ProviderEvent.id)
         .where(
             # In the words of the partial index ix_provider_events_asked.
-            ProviderEvent.source == "poll",
+            text("provider_events.source = 'poll'"),
             ProviderEvent.received_at >= at - SPAN,
             db.or_(Payment.id.is_not(None), ProviderEvent.status == EventStatus.CONFLICT),
         )
