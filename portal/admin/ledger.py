@@ -85,7 +85,7 @@ def _goods(brought: Brought) -> Iterator[Effect]:
         return
     url = url_for("admin.order", number=order.number)
     yield Effect(_("Order %(number)s", number=order.number), order.payment_status, at=order.paid_at, url=url)
-    count = _("%(given)s of %(owed)s", given=brought.granted, owed=brought.unlocks)
+    count = _("%(count)s of %(most)s", count=brought.granted, most=brought.unlocks)
     if order.status is OrderStatus.FULFILLED and brought.granted < brought.unlocks:
         action = _repair("paid_without_enrolment", order.id), _("Give what is missing")
         yield Effect(_("Packages unlocked"), "missing", count, url=url, action=action)
