@@ -74,6 +74,15 @@ def test_the_ledger_names_every_effect_with_its_state(office: FlaskClient, sale:
     assert "Missing" not in text
 
 
+def test_an_event_names_what_it_is_about_before_anything_is_settled(office: FlaskClient) -> None:
+    order = support.make_order(email="late@example.com")
+    session = support.make_session(order)
+    event = support.make_event(session, status=EventStatus.FAILED)
+    raw = office.get(_address(event)).get_data(as_text=True)
+    assert f'href="/admin/orders/{order.number}"' in raw
+    assert f'href="/admin/payments/{session.public_id}"' in raw
+
+
 def test_the_ledger_costs_the_same_however_much_came_of_it(
     office: FlaskClient, sale: ProviderEvent, count_queries: Callable[[], int]
 ) -> None:

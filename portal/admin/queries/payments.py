@@ -205,6 +205,7 @@ class EventFile:
 
     event: ProviderEvent
     session: PaymentSession | None
+    order: Order | None
     payments: list[Payment]
     effects: list[OutboxMessage]
     history: list[StatusChange]
@@ -228,9 +229,13 @@ def read_event_file(event: ProviderEvent) -> EventFile:
         session = db.session.scalar(
             db.select(PaymentSession).where(PaymentSession.public_id == event.session_public_id)
         )
+    order = None
+    if session is not None and session.purpose == "order" and session.subject_id is not None:
+        order = db.session.get(Order, session.subject_id)
     return EventFile(
         event=event,
         session=session,
+        order=order,
         payments=list(db.session.scalars(db.select(Payment).where(Payment.event_id == event.id).order_by(Payment.id))),
         effects=list(
             db.session.scalars(
