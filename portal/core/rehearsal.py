@@ -42,6 +42,10 @@ class Busy(Unavailable):
     default = _l("Somebody is working on this right now. Nothing was changed; try again in a moment.")
 
 
+class CommitInRehearsal(RuntimeError):
+    """Something wanted to keep what a rehearsal must not: a bug of the work that was rehearsed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """One column of a row that would be written; None before an insert and after a deletion."""
@@ -116,6 +120,7 @@ def _rolled_back() -> Iterator[Session]:
     session.info["in_unit"] = True
     session.info["after_commit"] = []
     token = _rehearsing.set(True)
+    event.listen(session, "before_commit", _refuse_commit)
     try:
         with structlog.contextvars.bound_contextvars(rehearsal=True):
             session.connection(execution_options=options)
@@ -127,10 +132,17 @@ def _rolled_back() -> Iterator[Session]:
         _stop_if_busy(error)
         raise
     finally:
-        session.rollback()
+        event.remove(session, "before_commit", _refuse_commit)
         _rehearsing.reset(token)
         session.info["in_unit"] = False
         session.info.pop("after_commit")
+        session.rollback()
+
+
+def _refuse_commit(session: Session) -> None:
+    # The end of a savepoint is announced in the same way, and keeps nothing.
+    if not session.in_nested_transaction():
+        raise CommitInRehearsal
 
 
 def _stop_if_busy(error: Exception) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy import delete, insert, text, update
 
 from portal.accounts.models import User
 from portal.core import audit, clock, outbox
-from portal.core.db import NestedUnitOfWork, db, unit_of_work
+from portal.core.db import NestedUnitOfWork, db, hot_connection, unit_of_work
 from portal.core.numbering import next_number
 from portal.core.queues import connection
-from portal.core.rehearsal import Busy, Rehearsed, RowChange, is_rehearsal, rehearse
+from portal.core.rehearsal import Busy, CommitInRehearsal, Rehearsed, RowChange, is_rehearsal, rehearse
 from portal.core.state import transition
 from portal.payments.models import SessionStatus
 from tests import factories
@@ -144,6 +144,40 @@ def test_a_unit_of_work_inside_is_refused(app: Flask) -> None:
     assert everything() == before
     with unit_of_work(), pytest.raises(NestedUnitOfWork):
         rehearse(lambda: None)
+
+
+def test_savepoints_work_as_ever(app: Flask, alice: User) -> None:
+    def work() -> None:
+        with db.session.begin_nested():
+            db.session.get_one(User, alice.id).name = "Another"
+        with pytest.raises(KeyError), db.session.begin_nested():
+            db.session.get_one(User, alice.id).phone = "1"
+            db.session.flush()
+            raise KeyError
+
+    before = everything()
+    change = _only(rehearse(work))
+    assert [value.column for value in change.values] == ["name"]
+    assert everything() == before
+
+
+def test_nothing_inside_can_commit(app: Flask, alice: User) -> None:
+    def commits() -> None:
+        db.session.get_one(User, alice.id).name = "Another"
+        db.session.commit()
+
+    def goes_around() -> None:
+        with hot_connection() as connection:
+            connection.execute(update(User).values(phone="1"))
+
+    before = everything()
+    assert isinstance(rehearse(commits).error, CommitInRehearsal)
+    assert isinstance(rehearse(goes_around).error, NestedUnitOfWork)
+    assert everything() == before
+    # Afterwards both are as they were.
+    with hot_connection() as connection:
+        connection.execute(update(User).values(phone="1"))
+    assert everything() != before
 
 
 @POSTGRESQL
