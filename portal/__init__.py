@@ -1,6 +1,5 @@
 """The portal: `create_app()` puts the parts together. Wiring only, no rules."""
 
-import os
 from datetime import timedelta
 
 from flask import Flask
@@ -8,6 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import config, demo, models  # noqa: F401  # every table is known before the first query
 from portal.accounts import extension as accounts_extension
+from portal.admin import nightly as admin_nightly
 from portal.admin import routes as admin_routes
 from portal.catalogue import wiring as catalogue_wiring
 from portal.core import access, db, files, health, htmx, logs, periodic, queues, ui, web
@@ -56,7 +56,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     init_templates(app)
     _attach_limiter(app)
     periodic.every(timedelta(hours=1), queues.FORGET_DONE)
-    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+    if config.is_command_line():
         attach_migrations(app)
     access.init_app(app)
     ui.register(app)
@@ -111,3 +111,4 @@ def _register_domains(app: Flask) -> None:
     orders_wiring.init_app(app)
     app.cli.add_command(demo.load_demo)
     app.register_blueprint(admin_routes.bp)
+    admin_nightly.register()

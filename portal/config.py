@@ -140,6 +140,11 @@ class Settings:
         }
 
 
+def is_command_line() -> bool:
+    """Whether `flask` was run from the command line, which says so itself: a server needs less than that."""
+    return os.environ.get("FLASK_RUN_FROM_CLI") == "true"
+
+
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings. Raises ConfigurationError with every problem at once."""
     environment = os.environ if environment is None else environment

@@ -3,11 +3,13 @@
 import portal.accounts.models
 import portal.catalogue.models
 import portal.core.audit
+import portal.core.invariants
 import portal.core.mail
 import portal.core.numbering
 import portal.core.outbox
 import portal.core.state
 import portal.orders.models
+import portal.payments.check_log
 import portal.payments.models
 import portal.payments.providers.sandbox.models
 import portal.payments.providers.web3.models

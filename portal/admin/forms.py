@@ -30,10 +30,13 @@ from portal.catalogue.services import PackageValues, ProcessValues
 from portal.catalogue.services.values import MAX_PROCESSES, MAX_TOOLS
 from portal.core.money import Money
 from portal.core.status_labels import status_label
+from portal.payments.extension import current_registry
 from portal.payments.providers.base import Outcome
+from portal.payments.webhooks import LARGEST_BODY
 
 _AMOUNT = re.compile(r"[0-9]{1,12}([.,][0-9]{1,3})?")
 _MORE_ROWS = 2
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def _readable(typed: str | None) -> str | None:
@@ -49,6 +52,41 @@ class ResolveForm(FlaskForm):
         [InputRequired(), Length(min=3, max=1000)],
         description=_l("Kept in the audit log: for example that the money was given back, and how."),
     )
+
+
+class PastedForm(FlaskForm):
+    """A delivery copied from somewhere: headers, one a line, and the body."""
+
+    provider = SelectField(_l("Provider"), [InputRequired()])
+    headers = TextAreaField(
+        _l("Headers"),
+        [Length(max=16_384)],
+        description=_l("One a line, as name: value. Only those of the signature are looked at."),
+    )
+    body = TextAreaField(
+        _l("Body"),
+        [InputRequired(), Length(max=LARGEST_BODY)],
+        description=_l("Exactly as it was sent, at most 256 KiB. Nothing of it is stored."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.provider.choices = [(one.name, one.title) for one in current_registry().enabled()]
+
+    def validate_body(self, field: Field) -> None:
+        """Not larger than what a provider may post."""
+        if len((field.data or "").encode("utf-8", "replace")) > LARGEST_BODY:
+            raise ValidationError(_("The body is larger than 256 KiB."))
+
+    def read_headers(self) -> dict[str, str]:
+        """The headers that were pasted; a line that is none counts as not there."""
+        pairs = (line.partition(":") for line in (self.headers.data or "").splitlines())
+        return {name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()}
+
+    def make_printable(self) -> None:
+        """Before the form is shown again: characters that no page may hold are shown as unknown ones."""
+        for field in (self.headers, self.body):
+            field.data = _UNPRINTABLE.sub("\ufffd", field.data or "")
 
 
 class ReasonForm(FlaskForm):

@@ -91,6 +91,54 @@ _ENTITIES: dict[str, LazyString] = {
     "outbox_messages": _l("Effect"),
     "refunds": _l("Refund"),
     "disputes": _l("Dispute"),
+    "payments": _l("Money"),
+    "invoices": _l("Invoice"),
+    "invoice_lines": _l("Line of an invoice"),
+    "enrolments": _l("Enrolment"),
+    "enrolment_grants": _l("Licences of an order line"),
+    "status_changes": _l("History"),
+    "audit_events": _l("Audit log"),
+    "number_sequences": _l("Number series"),
+}
+
+# Which part of a signature is wrong, and what usually makes it so.
+_PROBLEMS: dict[str, tuple[LazyString, LazyString]] = {
+    "missing_header": (
+        _l("The header with the signature is missing"),
+        _l("A scanner that guesses addresses, or a proxy that takes unknown headers away."),
+    ),
+    "malformed_header": (
+        _l("The header with the signature cannot be read"),
+        _l("Another version of the scheme, another provider's address, or a proxy that changed or joined headers."),
+    ),
+    "too_old": (
+        _l("The signature is right and too old"),
+        _l("Our clock runs ahead, the delivery waited on its way, or somebody sends a recorded one again."),
+    ),
+    "in_future": (
+        _l("The signature is right and from the future"),
+        _l("Our clock runs behind. Set it by NTP; the provider sends the event again."),
+    ),
+    "no_match": (
+        _l("The signature does not fit the body"),
+        _l("The secret is not the one of this endpoint, or a proxy has changed the body, or it is forged."),
+    ),
+}
+_UNREADABLE = (
+    _l("The signature is right and the body cannot be read"),
+    _l("The provider has changed what it sends, or the endpoint has another version than we expect."),
+)
+_MENDINGS: dict[str, LazyString] = {
+    "last_newline": _l("It fits after a line break at the end was added or taken away: copying has changed that."),
+    "line_ends": _l(
+        "It fits with the ends of lines that browsers send: the body was changed on its way, or by copying."
+    ),
+}
+_UNREAD: dict[str, LazyString] = {
+    "switched_off": _l("Its provider is switched off, so it is taken as it was read when it came."),
+    "not_offered": _l("This provider's adapter reads nothing again, so it is taken as it was read when it came."),
+    "says_less": _l("Read again today, its body says nothing that we use, so it is taken as it was read when it came."),
+    "asked": _l("This is an answer to a question of ours: it has no body, so it is taken as it was read."),
 }
 
 _QUEUES: dict[str, LazyString] = {
@@ -228,6 +276,37 @@ def queue_words(queue: str) -> str:
     return str(_QUEUES.get(queue, queue))
 
 
+def problem_words(reason: str) -> str:
+    """Which part of a delivery is wrong."""
+    return str(_PROBLEMS.get(reason, _UNREADABLE)[0])
+
+
+def hint_words(reason: str) -> str:
+    """What usually is the cause of it."""
+    return str(_PROBLEMS.get(reason, _UNREADABLE)[1])
+
+
+def skew_words(seconds: float | None) -> str | None:
+    """How far a sender's clock is from ours, when that is known."""
+    if seconds is None:
+        return None
+    span = format_timedelta(timedelta(seconds=abs(seconds)), threshold=1)
+    if seconds > 0:
+        return str(_("signed %(span)s ago", span=span))
+    return str(_("signed %(span)s from now", span=span))
+
+
+def mending_words(mending: str) -> str | None:
+    """What copying has changed about a pasted body; None for nothing."""
+    return str(_MENDINGS[mending]) if mending in _MENDINGS else None
+
+
+def unread_words(problem: str) -> str:
+    """Why a stored body was not read again."""
+    known = _UNREAD.get(problem)
+    return str(known) if known else str(_("Its body cannot be read any more: %(problem)s.", problem=problem))
+
+
 def interval_words(interval: timedelta) -> str:
     """How often something runs."""
     return str(format_timedelta(interval, threshold=1))
@@ -255,8 +334,8 @@ def _value(values: Mapping[str, Any], name: str) -> str | None:
 @bp.context_processor
 def _words() -> dict[str, Any]:
     named = (
-        actor_words, change_words, choices, differences, entity_words, flag_words, interval_words, mail_title,
-        origin_choices, origin_words, outcome_words, queue_words, reason_words, told_amount, told_instant,
-        verdict_words, words,
+        actor_words, change_words, choices, differences, entity_words, flag_words, hint_words, interval_words,
+        mail_title, mending_words, origin_choices, origin_words, outcome_words, problem_words, queue_words,
+        reason_words, skew_words, told_amount, told_instant, unread_words, verdict_words, words,
     )  # fmt: skip
     return {"asked": filters.text, **{function.__name__: function for function in named}}

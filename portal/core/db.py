@@ -153,8 +153,11 @@ def hot_connection() -> Iterator[Connection]:
     """A plain connection for the one statement that must be cheap; what it does is committed when the block ends.
 
     On PostgreSQL each statement commits by itself, which saves two round trips, and a dead connection is not looked for
-    beforehand: whoever uses this repeats its statement once when `connection_invalidated` says so.
+    beforehand: whoever uses this repeats its statement once when `connection_invalidated` says so. Raises
+    NestedUnitOfWork inside a unit of work or a rehearsal: its statement would stay, whatever becomes of them.
     """
+    if db.session.registry.has() and db.session().info.get("in_unit"):
+        raise NestedUnitOfWork
     engine: Engine = current_app.extensions["hot_engine"]
     with engine.connect() as connection:
         yield connection.execution_options(**{WRITES: True})

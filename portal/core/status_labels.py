@@ -51,6 +51,7 @@ _STATUSES: dict[str, tuple[Tone, LazyString]] = {
     "issuing": ("progress", _l("Issuing certificate")),
     "live": ("success", _l("Live")),
     "lost": ("danger", _l("Lost")),
+    "missing": ("danger", _l("Missing")),
     "needs_response": ("warning", _l("Needs an answer")),
     "not_started": ("neutral", _l("Not started")),
     "on_hold": ("warning", _l("On hold")),

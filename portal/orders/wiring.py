@@ -9,7 +9,7 @@ from werkzeug.local import LocalProxy
 from portal import accounts, payments
 from portal.catalogue.queries import register_ownership
 from portal.core import periodic
-from portal.orders import jobs, mails, queries, visitor  # noqa: F401  # mails and jobs register themselves
+from portal.orders import invariants, jobs, mails, queries, visitor  # noqa: F401  # these register themselves
 from portal.orders.routes import cart, checkout, library, orders
 from portal.orders.services import fulfilling, placing, returning
 from portal.orders.tracking import masked_email

@@ -274,6 +274,15 @@ class ProviderEvent(Base):
         Index("ix_provider_events_status", "status", "id"),
         Index("ix_provider_events_payment", "payment_reference"),
         Index("ix_provider_events_session", "session_public_id", "id"),
+        # Events are stored in the order in which they come, so it grows at one end only.
+        Index("ix_provider_events_received_at", "received_at"),
+        # What was found by asking; costs a webhook nothing.
+        Index(
+            "ix_provider_events_asked",
+            "id",
+            postgresql_where=text("source = 'poll'"),
+            sqlite_where=text("source = 'poll'"),
+        ),
     )
 
 

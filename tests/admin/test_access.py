@@ -24,6 +24,7 @@ LISTS = (
     "/admin", "/admin/orders", "/admin/customers", "/admin/catalogue", "/admin/payments", "/admin/invoices",
     "/admin/refunds", "/admin/disputes",
     "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search",
+    "/admin/invariants", "/admin/reconciliation", "/admin/webhooks/check",
 )  # fmt: skip
 # Only an administrator; everything else is open to all staff.
 FOR_ADMINS = {
@@ -62,6 +63,9 @@ def addresses(app: Flask) -> dict[str, str]:
         "event_id": support.make_event(session, status=EventStatus.FAILED).id,
         "mail_id": support.make_mail(user.email, order_id=order.id).id,
         "message_id": support.make_message().id,
+        "invariant_name": "paid_without_invoice",
+        "subject_id": session.id,
+        "provider_name": "sandbox",
     }
     with app.test_request_context():
         return {
@@ -139,6 +143,14 @@ def test_nonsense_in_the_address_gives_an_ordinary_page(office: FlaskClient, add
         answer = office.get(f"{address}?{query}", headers=FRAGMENT if "before" in query else {})
         # A search with one hit goes to it.
         assert answer.status_code in ((200, 303) if address == "/admin/search" else (200,)), query
+
+
+@pytest.mark.parametrize(
+    "query", ["before=-1", "before=99999999999999999999", "after=abc", "from=2026-02-31&to=x", "provider=god", "q=%00"]
+)
+def test_nonsense_about_refused_deliveries_gives_an_ordinary_page(office: FlaskClient, query: str) -> None:
+    assert office.get(f"/admin/webhooks?show=refused&{query}").status_code == 200
+    assert office.get(f"/admin/webhooks?show=nonsense&{query}").status_code == 200
 
 
 @pytest.mark.parametrize("address", LISTS)

@@ -113,6 +113,8 @@ GET  /admin/disputes/<dispute_id>                   admin.dispute               
 GET  /admin/disputes/<dispute_id>/decide            admin.decide_dispute               admin recent
 POST /admin/disputes/<dispute_id>/decide            admin.submit_decide_dispute        admin recent
 POST /admin/disputes/<dispute_id>/evidence          admin.write_evidence               staff
+GET  /admin/invariants                               admin.invariant_board              staff
+POST /admin/invariants/<invariant_name>/<subject_id>/repair admin.repair_invariant          staff
 GET  /admin/invoices                                 admin.invoices                     staff
 GET  /admin/jobs                                     admin.jobs                         staff
 GET  /admin/jobs/<message_id>                        admin.job                          staff
@@ -143,11 +145,19 @@ POST /admin/refunds/<refund_id>/ask                 admin.ask_about_refund      
 GET  /admin/refunds/<refund_id>/decide              admin.decide_refund                admin recent
 POST /admin/refunds/<refund_id>/decide              admin.submit_decide_refund         admin recent
 POST /admin/refunds/<refund_id>/seen                admin.see_refund                   staff
+GET  /admin/reconciliation                           admin.reconciliation               staff
+POST /admin/reconciliation/<provider_name>/ask       admin.ask_about_everything         staff
 GET  /admin/search                                   admin.search                       staff
 GET  /admin/webhooks                                 admin.webhooks                     staff
 GET  /admin/webhooks/<event_id>                      admin.webhook                      staff
+POST /admin/webhooks/<event_id>/apply                admin.apply_webhook                staff
+POST /admin/webhooks/<event_id>/effects/<message_id>/run-again admin.run_event_effect_again staff
+POST /admin/webhooks/<event_id>/mails/<mail_id>/again admin.send_event_mail_again         staff
+POST /admin/webhooks/<event_id>/rehearse             admin.rehearse_webhook             staff
 POST /admin/webhooks/<event_id>/resolve              admin.resolve_webhook              staff
 POST /admin/webhooks/<event_id>/run-again            admin.run_webhook_again            staff
+GET  /admin/webhooks/check                           admin.check_delivery               staff
+POST /admin/webhooks/check                           admin.submit_check_delivery        staff
 
 GET  /healthz                                        health.healthz                     public
 GET  /readyz                                         health.readyz                      public

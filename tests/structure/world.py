@@ -153,6 +153,8 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "message_id": str(newest(select(OutboxMessage.id))),
         "mail_id": str(newest(select(MailMessage.id))),
         "event_id": str(newest(select(ProviderEvent.id))),
+        "subject_id": str(session.id),
+        "invariant_name": "paid_without_invoice",
         "filename": "css/portal.css",
         "name": letters[0].stem,
         "page": "components",

@@ -73,6 +73,21 @@ def _hand_over(order: Order, *, by: str, at: datetime) -> None:
         _send(order, "order_waiting")
 
 
+def hand_over_again(order: Order, *, by: str, at: datetime) -> None:
+    """Give the buyer of a paid order what they bought, should that not have happened. The caller holds the order."""
+    _hand_over(order, by=by, at=at)
+
+
+def send_receipt(order: Order, user: User | None) -> None:
+    """Write the receipt that goes with how the order stands, should it be missing."""
+    if order.status is not OrderStatus.FULFILLED:
+        _send(order, "order_waiting")
+    elif user is not None and user.password_hash is None and not user.is_verified:
+        _send(order, "order_welcome")
+    else:
+        _send(order, "order_confirmation")
+
+
 def claim_waiting_orders(user: User, *, at: datetime) -> None:
     """Give a user whose address is now proven the purchases that were paid for with it and waited."""
     for waiting in orders_waiting_for(user.email):

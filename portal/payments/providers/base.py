@@ -309,3 +309,24 @@ class DecidedByHand(Protocol):
     def fact_by_hand(self, attempt_reference: str, outcome: Outcome, transaction: str | None) -> NormalisedEvent:
         """The fact as the provider's own message would state it, with the same business key; amounts are added by
         the core. `outcome` is PAID or FAILED, `transaction` its id of the money, where it is known."""
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """A provider whose deliveries staff can look into again: stored ones, and what they paste by hand."""
+
+    def reread(self, body: bytes, *, delivery_key: str) -> ParsedWebhook:
+        """Say what a delivery means, believing it: it was verified when it came, or the reader is told that it was not.
+
+        Pure. Raises InvalidPayload.
+        """
+
+    def sample_headers(self, body: bytes, *, delivery_key: str, at: datetime) -> Mapping[str, str]:
+        """The headers of such a delivery, with `PLACEHOLDER` where the signature belongs.
+
+        Never a valid signature: whoever reads the back office must not be able to make one. The one exception is a
+        provider that takes no real money, on a developer's own machine.
+        """
+
+
+PLACEHOLDER = "SIGNATURE"

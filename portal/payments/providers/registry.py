@@ -92,7 +92,8 @@ def _sandbox(settings: Settings) -> Provider | None:
     from portal.payments.providers.sandbox.keys import keys_of
     from portal.payments.providers.sandbox.provider import SandboxProvider
 
-    return SandboxProvider(keys=keys_of(settings), portal_url=settings.portal_url)
+    is_development = settings.portal_env == "development"
+    return SandboxProvider(keys=keys_of(settings), portal_url=settings.portal_url, shows_signatures=is_development)
 
 
 def _btcpay(settings: Settings) -> Provider | None:

@@ -89,7 +89,9 @@ class RecurrenteHarness:
         self.fake.world.pay(reference)
 
     def webhooks(self, reference: str) -> list[tuple[Mapping[str, str], bytes]]:
-        mine = [event for event in self.fake.events if json.loads(event["body"])["checkout"]["id"] == reference]
+        mine = [
+            event for event in self.fake.events if json.loads(event["body"]).get("checkout", {}).get("id") == reference
+        ]
         return [(self.sign(event["body"]), event["body"]) for event in mine]
 
     def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
