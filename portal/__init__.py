@@ -13,6 +13,7 @@ from portal.core import access, db, files, health, htmx, logs, periodic, queues,
 from portal.core.cookies import PeopleOnlySessions
 from portal.core.languages import LANGUAGES, select_locale
 from portal.extensions import babel, csrf, limiter, login_manager, migrate
+from portal.merchants import wiring as merchants_wiring
 from portal.orders import wiring as orders_wiring
 from portal.payments import extension as payments_extension
 from portal.payments import invoice_routes, webhooks
@@ -88,5 +89,6 @@ def _register_domains(app: Flask) -> None:
     app.register_blueprint(site_routes.bp)
     catalogue_wiring.init_app(app)
     orders_wiring.init_app(app)
+    merchants_wiring.init_app(app)
     app.cli.add_command(demo.load_demo)
     app.register_blueprint(admin_routes.bp)

@@ -67,6 +67,8 @@ _ENTITIES: dict[str, LazyString] = {
     "packages": _l("Package"),
     "users": _l("Account"),
     "outbox_messages": _l("Effect"),
+    "merchants": _l("Merchant"),
+    "merchant_requests": _l("Request to become a merchant"),
 }
 
 _QUEUES: dict[str, LazyString] = {

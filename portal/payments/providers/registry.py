@@ -26,6 +26,7 @@ class Row:
     name: str
     build: Callable[[Settings], Provider | None]
     takes: Callable[[str], bool] = lambda _currency: True  # Which currencies, in upper case.
+    is_make_believe: bool = False  # Moves no real money whatever the installation's mode is.
 
 
 def _stripe(settings: Settings) -> Provider | None:
@@ -60,7 +61,7 @@ def _list(text: str) -> tuple[str, ...]:
 # In the order checkout shows them.
 ROWS: tuple[Row, ...] = (
     Row("stripe", _stripe, takes=lambda currency: currency != "UGX"),
-    Row("sandbox", _sandbox),
+    Row("sandbox", _sandbox, is_make_believe=True),
 )
 
 
@@ -68,6 +69,7 @@ class Registry:
     """The providers of this installation, built once from the settings."""
 
     def __init__(self, settings: Settings, rows: Iterable[Row] = ROWS) -> None:
+        self._mode = settings.payment_mode
         self._rows: dict[str, Row] = {}
         self._providers: dict[str, Provider] = {}
         for row in rows:
@@ -87,9 +89,32 @@ class Registry:
         """All that are switched on."""
         return tuple(self._providers.values())
 
-    def for_checkout(self, currency: str) -> tuple[Provider, ...]:
-        """Those that take this currency, in the order to show them."""
-        return tuple(self._providers[name] for name, row in self._rows.items() if row.takes(currency))
+    def mode_of(self, name: str) -> str:
+        """Whether the money at a provider is real: test or live. Raises UnknownProvider.
+
+        One installation has one set of credentials, of its own mode; the make-believe provider is a test always.
+        """
+        self.get(name)
+        return "test" if self._rows[name].is_make_believe else self._mode
+
+    def get_for(self, name: str, mode: str) -> Provider:
+        """The provider, when its money is of this mode. Raises UnknownProvider.
+
+        A test must never be paid with real money, nor a real sale with make-believe.
+        """
+        provider = self.get(name)
+        if self.mode_of(name) != mode:
+            raise UnknownProvider
+        return provider
+
+    def for_checkout(self, currency: str, mode: str | None = None) -> tuple[Provider, ...]:
+        """Those that take this currency in this mode (by default the installation's), in the order to show them."""
+        wanted = mode or self._mode
+        return tuple(
+            self._providers[name]
+            for name, row in self._rows.items()
+            if row.takes(currency) and self.mode_of(name) == wanted
+        )
 
     def methods(self, name: str, currency: str) -> tuple[str, ...]:
         """How one can pay there in this currency: BLIK in PLN only, for instance. Raises UnknownProvider."""

@@ -33,10 +33,10 @@ def start_attempt(session_id: int, provider_name: str, *, at: datetime) -> str:
     idempotency key, so no second page can be charged. Raises SessionNotFound, SessionClosed, UnknownProvider,
     ProviderUnavailable (nothing is known: ask again) or ProviderRejected.
     """
-    provider = current_registry().get(provider_name)
     with unit_of_work():
         session = _locked(session_id)
         _check_open(session, at)
+        provider = current_registry().get_for(provider_name, session.mode)
         attempt = _attempt_of(session, provider_name, at)
         if attempt.status is AttemptStatus.OPEN and attempt.redirect_url:
             return attempt.redirect_url
@@ -49,7 +49,7 @@ def first_attempt(session: PaymentSession, provider_name: str, *, at: datetime) 
 
     After the commit hand it to `ask_provider`. Raises UnknownProvider.
     """
-    current_registry().get(provider_name)
+    current_registry().get_for(provider_name, session.mode)
     return _new_attempt(session, provider_name, number=1, at=at)
 
 
