@@ -163,7 +163,12 @@ def test_buyers_are_sent_nowhere_strange(client: FlaskClient, secret: str, field
 
 @pytest.mark.parametrize(
     "address",
-    ["http://localhost:3000/thanks", "http://127.0.0.1/ok?a=1", "https://shop.example.com", "https://xn--w-uga.example/"],
+    [
+        "http://localhost:3000/thanks",
+        "http://127.0.0.1/ok?a=1",
+        "https://shop.example.com",
+        "https://xn--w-uga.example/",
+    ],
 )
 def test_good_addresses_are_kept_as_they_are(client: FlaskClient, secret: str, address: str) -> None:
     assert post(client, secret, {**WISH, "success_url": address}).get_json()["success_url"] == address
