@@ -50,6 +50,8 @@ GET  /purchases/<public_id>/invoice.pdf              purchases.invoice_pdf      
 GET  /api/v1/sessions                                api.list_sessions                  public key
 POST /api/v1/sessions                                api.create_session                 public key
 GET  /api/v1/sessions/<public_id>                    api.read_session                   public key
+GET  /docs                                           docs.show                          public
+GET  /docs/openapi.json                              docs.openapi_json                  public
 GET  /merchant                                       merchant.overview                  verified
 POST /merchant/request                               merchant.request_merchant          verified
 GET  /merchant/keys                                  merchant.keys                      verified own
