@@ -35,11 +35,10 @@ def document() -> dict[str, Any]:
 
 def operations(described: dict[str, Any]) -> list[dict[str, Any]]:
     """Every operation with what the page shows of it."""
-    schemas = described["components"]["schemas"]
+    wish = described["components"]["schemas"]["SessionWish"]["properties"]
     found = []
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
-            body = "requestBody" in operation
             found.append(
                 {
                     "method": method.upper(),
@@ -48,11 +47,21 @@ def operations(described: dict[str, Any]) -> list[dict[str, Any]]:
                     "summary": operation["summary"],
                     "description": operation["description"],
                     "parameters": operation.get("parameters", []),
-                    "fields": schemas["SessionWish"]["properties"] if body else {},
+                    "fields": {name: _words(one) for name, one in wish.items()} if "requestBody" in operation else {},
                     "responses": operation["responses"],
                 }
             )
     return found
+
+
+def _words(field: dict[str, Any]) -> str:
+    """What is said about a field: its meaning, its choices, its length."""
+    said = [field.get("description", "")]
+    if "enum" in field:
+        said.append(f"One of {', '.join(field['enum'])}.")
+    if "maxLength" in field:
+        said.append(f"Up to {field['maxLength']} characters.")
+    return " ".join(filter(None, said))
 
 
 def examples() -> dict[str, str]:

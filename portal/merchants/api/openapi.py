@@ -180,7 +180,8 @@ def _refusals(*statuses: str) -> Schema:
     return {status: _answer(_ERRORS[status], "Error") for status in statuses}
 
 
-_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"},
+             "description": "The id of a payment."}  # fmt: skip
 _REPEAT: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
