@@ -14,6 +14,7 @@ from portal.core import access, db, files, health, htmx, logs, periodic, queues,
 from portal.core.cookies import PeopleOnlySessions
 from portal.core.languages import LANGUAGES, init_templates, select_locale
 from portal.extensions import babel, csrf, limiter, login_manager
+from portal.merchants import wiring as merchants_wiring
 from portal.orders import wiring as orders_wiring
 from portal.payments import credit_note_routes, invoice_routes, mails, webhooks  # noqa: F401  # mails register themselves
 from portal.payments import extension as payments_extension
@@ -109,6 +110,7 @@ def _register_domains(app: Flask) -> None:
     app.register_blueprint(site_routes.bp)
     catalogue_wiring.init_app(app)
     orders_wiring.init_app(app)
+    merchants_wiring.init_app(app)
     app.cli.add_command(demo.load_demo)
     app.register_blueprint(admin_routes.bp)
     admin_nightly.register()

@@ -8,6 +8,7 @@ import portal.core.mail
 import portal.core.numbering
 import portal.core.outbox
 import portal.core.state
+import portal.merchants.models
 import portal.orders.models
 import portal.payments.check_log
 import portal.payments.models

@@ -91,6 +91,8 @@ _ENTITIES: dict[str, LazyString] = {
     "outbox_messages": _l("Effect"),
     "refunds": _l("Refund"),
     "disputes": _l("Dispute"),
+    "merchants": _l("Merchant"),
+    "merchant_requests": _l("Request to become a merchant"),
     "payments": _l("Money"),
     "invoices": _l("Invoice"),
     "invoice_lines": _l("Line of an invoice"),

@@ -95,6 +95,7 @@ _STATUSES: dict[str, tuple[Tone, LazyString]] = {
     "subscription": ("neutral", _l("Subscription")),
     "succeeded": ("success", _l("Succeeded")),
     "success": ("success", _l("Signed in")),
+    "suspended": ("danger", _l("Suspended")),
     "surplus": ("warning", _l("Too much")),
     "throttled": ("warning", _l("Held back")),
     "unknown": ("warning", _l("Unknown")),

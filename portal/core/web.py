@@ -1,6 +1,7 @@
 """What every request and answer shares: its id, the client's address, the language, security headers, error pages."""
 
 import time
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
@@ -34,6 +35,12 @@ _SECURITY_HEADERS = {
 _NOT_LOGGED = {"static", "health.healthz", "health.readyz", "health.metrics_page"}
 # PostgreSQL: deadlock, serialization failure, lock time-out, statement time-out.
 _BUSY_STATES = {"40P01", "40001", "55P03", "57014"}
+# What kind of trouble a status stands for, for programs that decide by it what to do next.
+_KINDS = {
+    400: "invalid_request", 401: "authentication", 403: "permission", 404: "not_found", 405: "invalid_request",
+    409: "conflict", 410: "not_found", 413: "invalid_request", 415: "invalid_request", 422: "invalid_values",
+    429: "rate_limit",
+}  # fmt: skip
 
 
 def init_app(app: Flask) -> None:
@@ -91,10 +98,22 @@ def _keep_on_this_site(response: Response) -> None:
     response.set_data(b"")
 
 
-def answer_error(status: int, code: str, message: str, *, field: str | None = None) -> Response:
-    """An error in the form the asker reads: JSON for programs, a page for people."""
+def answer_error(
+    status: int, code: str, message: str, *, field: str | None = None, fields: Sequence[Mapping[str, str]] = ()
+) -> Response:
+    """An error in the form the asker reads: JSON for programs, a page for people.
+
+    `fields` are the wrong fields of a program's request, each with `field`, `code` and `message`.
+    """
     if request.path.startswith(MACHINE_PATHS) or request.accept_mimetypes.best == "application/json":
-        error = {"code": code, "message": message, "field": field, "request_id": context.request_id()}
+        error = {
+            "type": _KINDS.get(status, "server_error"),
+            "code": code,
+            "message": message,
+            "field": field,
+            "fields": list(fields),
+            "request_id": context.request_id(),
+        }
         return make_response(jsonify(error=error), status)
     page = render_template(
         "errors/error.html", status=status, code=code, message=message, request_id=context.request_id()

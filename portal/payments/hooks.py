@@ -28,12 +28,16 @@ class BillLine:
 
 @dataclass(frozen=True, slots=True)
 class BillOfSale:
-    """What an invoice is made of: the customer's reference, whose account shows it, who bought, and the lines."""
+    """What an invoice is made of: the customer's reference, whose account shows it, who bought, and the lines.
+
+    `seller` is given when it is not us: we issue the invoice on that seller's behalf.
+    """
 
     subject_number: str | None
     user_id: int | None
     buyer: Mapping[str, Any]
     lines: tuple[BillLine, ...]
+    seller: Mapping[str, Any] | None = None
 
 
 class Settled(Protocol):

@@ -186,6 +186,9 @@ def _notes(invoice: Invoice) -> tuple[str, ...]:
     notes = [_("Paid in full. Nothing is left to pay."), _("Paid through: %(provider)s", provider=paid_by)]
     if invoice.provider_reference:
         notes.append(_("Payment reference: %(reference)s", reference=invoice.provider_reference))
+    issued_by = _text(invoice.seller, "issued_by")
+    if issued_by:
+        notes.append(_("Issued by %(name)s on the seller's behalf.", name=issued_by))
     return tuple(notes)
 
 

@@ -73,6 +73,24 @@ class PaymentSession(Base):
         Index("ix_payment_sessions_status", "status", "id"),
         Index("ix_payment_sessions_customer", "customer_email", "id"),
         Index("ix_payment_sessions_created_at", "created_at"),
+        # A merchant's own lists; our own sales have no merchant and cost these nothing.
+        Index(
+            "ix_payment_sessions_merchant",
+            "merchant_id",
+            "mode",
+            "id",
+            postgresql_where=text("merchant_id IS NOT NULL"),
+            sqlite_where=text("merchant_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_payment_sessions_merchant_status",
+            "merchant_id",
+            "mode",
+            "status",
+            "id",
+            postgresql_where=text("merchant_id IS NOT NULL"),
+            sqlite_where=text("merchant_id IS NOT NULL"),
+        ),
         Index(
             "ix_payment_sessions_check",
             "check_at",

@@ -126,7 +126,8 @@ def test_programs_get_json(browser: FlaskClient, kind: str, way: str) -> None:
     status, code = STATUS[kind]
     assert answer.status_code == status
     error = answer.get_json()["error"]
-    assert set(error) == {"code", "message", "field", "request_id"}
+    assert set(error) == {"type", "code", "message", "field", "fields", "request_id"}
+    assert error["fields"] == []
     assert error["code"] == code
     assert error["request_id"] == answer.headers["X-Request-ID"]
     assert error["field"] == ("name" if kind == "invalid" else None)

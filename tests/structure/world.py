@@ -20,6 +20,9 @@ from portal.core.db import Base, db, unit_of_work
 from portal.core.mail import MailMessage
 from portal.core.money import Money
 from portal.core.outbox import OutboxMessage
+from portal.merchants.models import ApiKey
+from portal.merchants.services import access
+from portal.merchants.services.merchants import request_merchant
 from portal.orders.models import CartLine, Order
 from portal.payments.models import Invoice, Payment, PaymentSession, ProviderEvent
 from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook, StartRequest
@@ -33,6 +36,7 @@ from portal.payments.services.refunding import Wish
 from tests import factories, sandbox
 from tests.browser_like import post_form
 from tests.conftest import CHAIN, XPUB
+from tests.merchants import support as merchants
 
 _KEY = re.compile(r'name="key"[^>]*value="([^"]+)"')
 # What changes when somebody only looks, or is refused: when they were last seen, and that they tried.
@@ -83,9 +87,33 @@ def build(app: Flask, locale: str = "en") -> World:
     browser = world.browser("alice")
     open_page = buy(browser, "second", lambda page: page)
     post_form(browser, "/cart/add", {"slug": "second"}, page="/packages/second")
-    world.values = _values(app, users, open_page)
+    world.values = {**_values(app, users, open_page), **_merchant_values(world)}
     db.session.rollback()
     return world
+
+
+def _merchant_values(world: World) -> dict[str, str]:
+    """Alice sells too: somebody has paid her, and mallory wants to sell as well."""
+    shop = merchants.make_merchant(world.users["alice"], brand_color="#0f766e")
+    session = merchants.make_session(shop, customer_email="buyer@example.com")
+    merchants.pay(world.app, world.app.test_client(), session.public_id)
+    with unit_of_work():
+        wish = request_merchant(
+            world.users["mallory"], name="Mallory's", contact_email="m@example.com", website="", message="Everything",
+            at=clock.now(),
+        )  # fmt: skip
+    purchase = access.purchase_of(session)
+    assert purchase is not None
+    own = ("pay.show", "pay.start", "pay.returned", "pay.cancelled", "purchases.show", "purchases.invoice_pdf",
+           "merchant.session", "merchant.revoke_link", "merchant.invoice_pdf", "api.read_session")  # fmt: skip
+    return {
+        **{f"{endpoint}.public_id": session.public_id for endpoint in own},
+        "pay.brand.public_id": shop.public_id,
+        "purchases.open_link.token": access.token_of(purchase),
+        "key_id": str(merchants.all_of(ApiKey)[0].id),
+        "merchant_id": str(shop.id),
+        "request_id": str(wish.id),
+    }
 
 
 def buy(browser: FlaskClient, slug: str, then: Callable[[str], Any]) -> Any:

@@ -18,7 +18,7 @@ from portal.core.paging import Page, paginate
 from portal.core.state import StatusChange, history
 from portal.orders.models import Order
 from portal.payments.errors import EventNotFound
-from portal.payments.invoices import SERIES
+from portal.payments.invoices import SERIES, TEST_SERIES
 from portal.payments.models import (
     EventStatus,
     Invoice,
@@ -157,7 +157,7 @@ def invoices_page(typed: str, *, before: str | None, after: str | None) -> Page[
         buyers = db.select(User.id).where(is_named(User.email, typed.lower()))
         statement = statement.where(Invoice.user_id.in_(buyers))
     elif typed:
-        column = Invoice.number if typed.upper().startswith(SERIES) else Invoice.subject_number
+        column = Invoice.number if typed.upper().startswith((SERIES, TEST_SERIES)) else Invoice.subject_number
         statement = statement.where(is_named(column, typed.upper()))
     return paginate(statement, Invoice.id, before=before, after=after)
 

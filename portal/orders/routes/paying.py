@@ -2,23 +2,21 @@
 
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from portal.core import clock, htmx
 from portal.core.errors import PortalError
-from portal.core.web import CONTENT_SECURITY_POLICY
 from portal.orders.forms import PayForm
 from portal.orders.services.placing import Placed
 from portal.payments.errors import SessionClosed
 from portal.payments.extension import current_registry
+from portal.payments.leaving import may_lead_outside
 from portal.payments.providers.base import ProviderRejected, ProviderUnavailable
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services.starting import ask_provider, request_for, start_attempt
 
 # What a provider may answer that another try, or another provider, can mend.
 ProviderTrouble = (ProviderUnavailable, ProviderRejected, UnknownProvider)
-# The settings that may point to a provider played on this machine.
-_PROVIDER_ADDRESSES = ("STRIPE_API_BASE", "PAYU_API_URL", "RECURRENTE_API_URL", "ONECOM_CHECKOUT_URL")
 
 
 class AlreadyDecided(Exception):  # a turn in the road, not an error
@@ -53,21 +51,6 @@ def send_to_provider(placed: Placed, provider: str) -> str:
         return start_attempt(session.id, provider, at=at, client_address=address)
     except SessionClosed:
         raise AlreadyDecided(placed.order.number) from None
-
-
-def may_lead_outside(response: Response) -> Response:
-    """Let the forms of this page end at a provider: browsers hold `form-action` against redirects as well."""
-    places = [current_app.config["PORTAL_URL"], "https:"]
-    stand_ins = [
-        current_app.config[name]
-        for name in ("STRIPE_API_BASE", "PAYU_API_URL", "RECURRENTE_API_URL", "ONECOM_CHECKOUT_URL")
-    ]
-    # Providers played on this machine; real ones have HTTPS.
-    places += ["/".join(place.split("/")[:3]) for place in stand_ins if place.startswith("http://")]
-    allowed = " ".join(place.rstrip("/") for place in places)
-    policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {allowed}")
-    response.headers["Content-Security-Policy"] = policy
-    return response
 
 
 def pay_page(

@@ -27,6 +27,7 @@ class Row:
     name: str
     build: Callable[[Settings], Provider | None]
     takes: Callable[[str], bool] = lambda _currency: True  # Which currencies, in upper case.
+    is_make_believe: bool = False  # Moves no real money whatever the installation's mode is.
 
 
 def _stripe(settings: Settings) -> Provider | None:
@@ -150,7 +151,7 @@ ROWS: tuple[Row, ...] = (
     Row("onecom", _onecom),
     Row("btcpay", _btcpay),
     Row("web3", _web3),
-    Row("sandbox", _sandbox),
+    Row("sandbox", _sandbox, is_make_believe=True),
 )
 
 
@@ -158,6 +159,7 @@ class Registry:
     """The providers of this installation, built once from the settings."""
 
     def __init__(self, settings: Settings, rows: Iterable[Row] = ROWS) -> None:
+        self._mode = settings.payment_mode
         self._rows: dict[str, Row] = {}
         self._providers: dict[str, Provider] = {}
         for row in rows:
@@ -177,12 +179,31 @@ class Registry:
         """All that are switched on."""
         return tuple(self._providers.values())
 
-    def for_checkout(self, currency: str) -> tuple[Provider, ...]:
-        """Those that take this currency, in the order to show them."""
+    def mode_of(self, name: str) -> str:
+        """Whether the money at a provider is real: test or live. Raises UnknownProvider.
+
+        One installation has one set of credentials, of its own mode; the make-believe provider is a test always.
+        """
+        self.get(name)
+        return "test" if self._rows[name].is_make_believe else self._mode
+
+    def get_for(self, name: str, mode: str) -> Provider:
+        """The provider, when its money is of this mode. Raises UnknownProvider.
+
+        A test must never be paid with real money, nor a real sale with make-believe.
+        """
+        provider = self.get(name)
+        if self.mode_of(name) != mode:
+            raise UnknownProvider
+        return provider
+
+    def for_checkout(self, currency: str, mode: str | None = None) -> tuple[Provider, ...]:
+        """Those that take this currency in this mode (by default the installation's), in the order to show them."""
+        wanted = mode or self._mode
         return tuple(
             self._providers[name]
             for name, row in self._rows.items()
-            if row.takes(currency) and _is_agreed(self._providers[name], currency)
+            if row.takes(currency) and _is_agreed(self._providers[name], currency) and self.mode_of(name) == wanted
         )
 
     def methods(self, name: str, currency: str) -> tuple[str, ...]:

@@ -31,8 +31,13 @@ def create_session(
     at: datetime,
     details: dict[str, Any] | None = None,
     public_id: str | None = None,
+    mode: str | None = None,
+    merchant_id: int | None = None,
 ) -> PaymentSession:
-    """Open something to be paid, in the caller's transaction. Raises InvalidAmount."""
+    """Open something to be paid, in the caller's transaction. Raises InvalidAmount.
+
+    `mode` is test or live, by default the installation's own; only providers of that mode can be paid at.
+    """
     if amount.amount_minor <= 0:
         raise InvalidAmount
     session = PaymentSession(
@@ -42,7 +47,8 @@ def create_session(
         description=description[:200],
         amount_minor=amount.amount_minor,
         currency=amount.currency,
-        mode=settings.current().payment_mode,
+        merchant_id=merchant_id,
+        mode=mode or settings.current().payment_mode,
         status=SessionStatus.CREATED,
         success_url=success_url,
         cancel_url=cancel_url,

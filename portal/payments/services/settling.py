@@ -12,6 +12,7 @@ from portal.core.db import db
 from portal.core.faults import fault
 from portal.core.state import transition
 from portal.payments import hooks
+from portal.payments.extension import current_registry
 from portal.payments.invoices import issue_invoice
 from portal.payments.models import (
     AttemptStatus,
@@ -24,6 +25,7 @@ from portal.payments.models import (
     Standing,
 )
 from portal.payments.providers.base import NormalisedEvent, Outcome
+from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services.disputing import apply_dispute_fact
 from portal.payments.services.refund_facts import apply_refund_fact
 from portal.payments.services.returning import reconsider
@@ -149,7 +151,7 @@ def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, 
         known = _payment_named(business_key)
     if known is not None:
         return Verdict(EventStatus.DUPLICATE, "this payment was counted before")
-    surplus_reason = _why_not_counted(session, fact)
+    surplus_reason = _why_not_counted(event.provider, session, fact)
     if fact.amount_minor is not None and fact.amount_minor <= 0:
         return Verdict(EventStatus.CONFLICT, "paid without an amount")
     payment = Payment(
@@ -186,9 +188,19 @@ def _is_other_money(known: Payment, fact: NormalisedEvent) -> bool:
     return fact.payment_reference is not None and known.provider_reference not in names
 
 
-def _why_not_counted(session: PaymentSession, fact: NormalisedEvent) -> str | None:
+def _is_test(provider: str, fact: NormalisedEvent) -> bool | None:
+    """Whether the money is make-believe: as the event says, else as the provider it comes from is set up."""
+    if fact.is_test is not None:
+        return fact.is_test
+    try:
+        return current_registry().mode_of(provider) == "test"
+    except UnknownProvider:
+        return None  # Switched off since; its late events are judged by everything else.
+
+
+def _why_not_counted(provider: str, session: PaymentSession, fact: NormalisedEvent) -> str | None:
     """Money that is not exactly what was asked for is kept apart for a person to look at, never dropped."""
-    if fact.is_test is not None and fact.is_test != (session.mode == "test"):
+    if _is_test(provider, fact) not in (None, session.mode == "test"):
         return "wrong_mode"
     if fact.currency is not None and fact.currency != session.currency:
         return "wrong_currency"

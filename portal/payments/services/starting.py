@@ -49,10 +49,10 @@ def start_attempt(session_id: int, provider_name: str, *, at: datetime, client_a
 
 
 def _start(session_id: int, provider_name: str, *, at: datetime, client_address: str | None) -> str:
-    provider = current_registry().get(provider_name)
     with unit_of_work():
         session = _locked(session_id)
         _check_open(session, at)
+        provider = current_registry().get_for(provider_name, session.mode)
         attempt = _attempt_of(session, provider_name, at)
         if attempt.status is AttemptStatus.OPEN and attempt.redirect_url:
             return attempt.redirect_url
@@ -65,7 +65,7 @@ def first_attempt(session: PaymentSession, provider_name: str, *, at: datetime) 
 
     After the commit hand it to `ask_provider`. Raises UnknownProvider.
     """
-    current_registry().get(provider_name)
+    current_registry().get_for(provider_name, session.mode)
     return _new_attempt(session, provider_name, number=1, at=at)
 
 

@@ -1,0 +1,1 @@
+"""Pages of merchants, of those who pay them, and of their customers."""

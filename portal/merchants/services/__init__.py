@@ -1,0 +1,1 @@
+"""What merchants, staff and payments do."""

@@ -1,0 +1,30 @@
+"""The place of merchants in the application."""
+
+from datetime import timedelta
+
+from flask import Flask
+
+from portal import payments
+from portal.core import periodic
+from portal.extensions import csrf
+from portal.merchants import mails  # noqa: F401  # the mails register themselves
+from portal.merchants.api import docs
+from portal.merchants.api import routes as api
+from portal.merchants.routes import keys, overview, pay, purchases, sessions  # noqa: F401  # pages of one blueprint
+from portal.merchants.routes.blueprint import bp
+from portal.merchants.services import settling
+from portal.merchants.services.selling import PURPOSE
+
+
+def init_app(app: Flask) -> None:
+    """Attach the pages and the API, and say what a payment for a merchant brings about."""
+    app.register_blueprint(bp)
+    app.register_blueprint(pay.bp)
+    app.register_blueprint(purchases.bp)
+    app.register_blueprint(api.bp)
+    app.register_blueprint(docs.bp)
+    # No cookie is read there, and a key proves who asks.
+    csrf.exempt(api.bp)
+    payments.on_settled(PURPOSE, settling.settle_session)
+    payments.describes(PURPOSE, settling.describe_session)
+    periodic.every(timedelta(hours=1), "portal.merchants.jobs.tidy_up")
