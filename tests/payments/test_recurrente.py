@@ -356,6 +356,22 @@ def test_a_second_payment_is_kept_apart(recurrente: FakeRecurrente, sold: Sold) 
     assert money() == [(4900, "GTQ", None), (4900, "GTQ", "second_payment")]
 
 
+def test_a_unified_event_in_a_shape_we_do_not_know_is_followed_by_asking(
+    recurrente: FakeRecurrente, sold: Sold
+) -> None:
+    session, reference, _ = started()
+    recurrente.world.pay(reference)
+    body = json.dumps(
+        {"event_type": "intent.succeeded", "data": {"id": "in_1", "checkout": {"id": reference}}}
+    ).encode()
+    assert post(recurrente, body, webhook_id="msg_unknown") == 200
+    assert sold.settled == []
+    work()
+    assert sold.settled == [session.id]
+    assert post(recurrente, **told(recurrente)) == 200
+    assert money() == [(4900, "GTQ", None)]
+
+
 def test_subscription_events_change_nothing(recurrente: FakeRecurrente, sold: Sold) -> None:
     for number, event_type in enumerate(("subscription.create", "subscription.cancelled", "setup_intent.succeeded")):
         body = json.dumps({"event_type": event_type, "id": "su_1", "suscription": {"id": "su_1"}}).encode()

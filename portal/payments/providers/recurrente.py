@@ -241,7 +241,10 @@ class RecurrenteProvider:
 
 def _age(checkout: Fields) -> tuple[str, str]:
     """Sorts the oldest first, and those of one moment in an order that everybody finds."""
-    return checkout.optional_text("created_at") or "", checkout.optional_text("id") or ""
+    try:
+        return checkout.optional_text("created_at") or "", checkout.optional_text("id") or ""
+    except InvalidPayload:
+        return "", ""  # Found unreadable by whoever looks into it.
 
 
 def _amount_of(request: StartRequest) -> str:

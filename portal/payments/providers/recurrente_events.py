@@ -102,7 +102,7 @@ def _intent(thing: Fields, outcome: Outcome, event_type: str, *, is_unified: boo
     if _paymentable(thing) == _SUBSCRIPTION:
         word = {Outcome.PAID: "payment_succeeded", Outcome.HINT: "payment_failed"}.get(outcome, "payment_pending")
         return _subscription(thing, word)
-    checkout = thing.optional_fields("checkout")
+    checkout = _part(thing, "checkout")
     payment = payment_of(thing)
     amount, currency = thing.optional_whole("amount_in_cents"), _currency(thing)
     is_known = payment is not None and amount is not None and currency is not None
@@ -127,20 +127,29 @@ def _intent(thing: Fields, outcome: Outcome, event_type: str, *, is_unified: boo
 
 def payment_of(thing: Fields) -> str | None:
     """The payment's id, the same in both vocabularies: of its payment, else its own."""
-    payment = thing.optional_fields("payment")
+    payment = _part(thing, "payment")
     return (payment.optional_text("id") if payment else None) or thing.optional_text("id")
 
 
+def _part(thing: Fields, key: str) -> Fields | None:
+    """An object inside another one, of which a sparing rendering may give the id alone. Raises InvalidPayload."""
+    try:
+        return thing.optional_fields(key)
+    except InvalidPayload:
+        reference = thing.optional_text(key)
+        return Fields({"id": reference}) if reference else None
+
+
 def _paymentable(thing: Fields) -> str | None:
-    payment = thing.optional_fields("payment")
+    payment = _part(thing, "payment")
     paid_for = payment.optional_fields("paymentable") if payment else None
     return paid_for.optional_text("type") if paid_for else None
 
 
 def _subscription(thing: Fields, word: str) -> NormalisedEvent:
     """Nothing is sold by subscription yet, so it is kept and changes nothing. The samples spell its key in two ways."""
-    named = thing.optional_fields("subscription") or thing.optional_fields("suscription")
-    payment = thing.optional_fields("payment")
+    named = _part(thing, "subscription") or _part(thing, "suscription")
+    payment = _part(thing, "payment")
     paid_for = payment.optional_fields("paymentable") if payment else None
     own = thing.optional_text("id")
     reference = (named.optional_text("id") if named else None) or (paid_for.optional_text("id") if paid_for else None)
@@ -157,9 +166,9 @@ def _subscription(thing: Fields, word: str) -> NormalisedEvent:
 def _refund(thing: Fields) -> NormalisedEvent:
     """A payment is given back once and in full, so its refund goes by its payment's id: see `RecurrenteProvider`."""
     payment = thing.optional_reference("payment_intent_id") or thing.optional_reference("payment_intent")
-    inner = thing.optional_fields("payment")
+    inner = _part(thing, "payment")
     payment = payment or (inner.optional_text("id") if inner else None)
-    checkout = thing.optional_fields("checkout")
+    checkout = _part(thing, "checkout")
     status = thing.optional_text("status") or ""
     outcome = Outcome.REFUND_FAILED if status in _REFUND_FAILED else Outcome.REFUNDED
     amount = thing.optional_whole("customer_refunded_amount_in_cents")
@@ -191,8 +200,8 @@ def _dispute_changed(thing: Fields) -> NormalisedEvent:
 
 def _dispute(thing: Fields, outcome: Outcome, fact_name: str, detail: str | None) -> NormalisedEvent:
     payment = thing.optional_reference("payment_intent_id") or thing.optional_reference("payment_intent")
-    inner = thing.optional_fields("payment")
-    checkout = thing.optional_fields("checkout")
+    inner = _part(thing, "payment")
+    checkout = _part(thing, "checkout")
     amount, currency = thing.optional_whole("amount_in_cents"), _currency(thing)
     return NormalisedEvent(
         outcome=outcome,
@@ -233,8 +242,8 @@ def checkout_state(checkout: Fields, *, at: datetime, is_test: bool) -> FetchRes
 
 def _checkout_fact(checkout: Fields, outcome: Outcome, is_test: bool) -> NormalisedEvent:
     reference = checkout.text("id")
-    intent = checkout.optional_fields("latest_intent")
-    payment = checkout.optional_fields("payment")
+    intent = _part(checkout, "latest_intent")
+    payment = _part(checkout, "payment")
     named = (payment.optional_text("id") if payment else None) or (intent.optional_text("id") if intent else None)
     if outcome is Outcome.FAILED:
         named = None
@@ -267,14 +276,17 @@ def _amount_of(checkout: Fields, intent: Fields | None) -> tuple[int | None, str
 
 
 def _checkout_id(thing: Fields) -> str | None:
-    checkout = thing.optional_fields("checkout")
+    checkout = _part(thing, "checkout")
     return checkout.optional_text("id") if checkout else None
 
 
 def _ours(checkout: Fields | None, key: str) -> str | None:
     """One of the values that we put into the metadata of a checkout."""
-    metadata = checkout.optional_fields("metadata") if checkout else None
-    found = metadata.optional_text(key, longest=_LONGEST_VALUE) if metadata else None
+    try:
+        metadata = checkout.optional_fields("metadata") if checkout else None
+        found = metadata.optional_text(key, longest=_LONGEST_VALUE) if metadata else None
+    except InvalidPayload:
+        return None  # Somebody else's checkout: ours have an object of texts.
     return found if found and (key != SESSION_KEY or len(found) <= _LONGEST_SESSION_ID) else None
 
 

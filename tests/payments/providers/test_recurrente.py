@@ -288,6 +288,19 @@ def test_paid_checkouts_are_found_again_with_the_key_that_asking_has(
     assert unpaid not in found.parsed.delivery_key
 
 
+@pytest.mark.parametrize("changes", [{"metadata": []}, {"metadata": None}, {"created_at": 7}, {"payment": []}])
+def test_somebody_elses_odd_checkout_is_in_nobodys_way(
+    recurrente_provider: RecurrenteProvider, fake_recurrente: FakeRecurrente, changes: dict[str, Any]
+) -> None:
+    odd = fake_recurrente.world.create_checkout({"items": [{"name": "x", "amount_in_cents": 1, "currency": "GTQ"}]})
+    first, _ = paid(recurrente_provider, fake_recurrente)
+    fake_recurrente.world.list_checkouts = lambda *_window: [  # type: ignore[method-assign]  # as it might answer
+        {**odd, "status": "paid", **changes}, fake_recurrente.world.checkouts[first],
+    ]  # fmt: skip
+    assert recurrente_provider.start(wanted()).reference == first
+    assert len(list(recurrente_provider.recover_events(clock.now() - timedelta(days=3)))) == 1
+
+
 def test_one_unreadable_checkout_hides_no_other(
     recurrente_provider: RecurrenteProvider, fake_recurrente: FakeRecurrente
 ) -> None:

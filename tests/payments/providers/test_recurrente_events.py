@@ -192,9 +192,9 @@ def test_other_types_are_stored_and_ignored(event_type: str) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {}, {"event_type": 1}, {"event_type": "x" * 129}, {"data": []}, {"data": "x"}, {"checkout": "ch_1"},
-        {"checkout": {"id": 7}}, {"checkout": {"metadata": []}}, {"checkout": {"metadata": {"session_id": 1}}},
-        {"payment": 3}, {"payment": {"id": ["pa_1"]}}, {"amount_in_cents": "9500"}, {"amount_in_cents": 95.5},
+        {}, {"event_type": 1}, {"event_type": "x" * 129}, {"data": []}, {"data": "x"}, {"checkout": []},
+        {"checkout": {"id": 7}}, {"checkout": 7}, {"payment": 3},
+        {"payment": {"id": ["pa_1"]}}, {"amount_in_cents": "9500"}, {"amount_in_cents": 95.5},
         {"amount_in_cents": True}, {"amount_in_cents": 2**63}, {"currency": "USDT"}, {"currency": 840},
         {"id": "x" * 201, "payment": None}, {"live_mode": "yes"}, {"created_at": 5},
     ],
@@ -203,6 +203,17 @@ def test_a_field_of_the_wrong_kind_is_refused(broken: dict[str, Any]) -> None:
     body = {**SAMPLE, **broken} if broken else {"id": "pa_1"}
     with pytest.raises(InvalidPayload):
         parse(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("metadata", [[], "x", {"session_id": 1}, {"session_id": "x" * 65}, {"session_id": "y" * 501}])
+def test_a_checkout_of_somebody_elses_is_not_ours_and_no_trouble(metadata: Any) -> None:
+    fact = only_fact(event("intent.succeeded", checkout={"id": "ch_1", "metadata": metadata}))
+    assert (fact.outcome, fact.session_id, fact.attempt_reference) == (Outcome.PAID, None, "ch_1")
+
+
+def test_ids_may_stand_for_what_they_name() -> None:
+    fact = only_fact(event("intent.succeeded", id="in_1", checkout="ch_1", payment="pa_1"))
+    assert (fact.business_key, fact.attempt_reference) == ("recurrente:pa_1:paid", "ch_1")
 
 
 @pytest.mark.parametrize("created_at", ["", "yesterday", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59-23:59"])
