@@ -128,8 +128,8 @@ class Registry:
         """Those that take this currency, in the order to show them."""
         return tuple(
             provider
-            for provider in self._providers.values()
-            if self._rows[provider.name].takes(currency)
+            for name, provider in self._providers.items()
+            if self._rows[name].takes(currency)
             and (not isinstance(provider, TakesSomeCurrencies) or provider.takes(currency))
         )
 
