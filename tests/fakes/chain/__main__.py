@@ -3,6 +3,7 @@
 import json
 import secrets
 import sys
+from decimal import Decimal
 
 from tests.fakes.chain import Chain, FakeNode
 from tests.fakes.chain.wallet import xpub_of
@@ -19,7 +20,7 @@ def main() -> None:
         print(f"WEB3_WEBHOOK_SECRET={secret} make run\nThen: <address> <tokens>", flush=True)
         for line in sys.stdin:
             address, _space, amount = line.strip().partition(" ")
-            print(token.transfer(address, int(float(amount or 1) * 10**token.decimals)), flush=True)
+            print(token.transfer(address, int(Decimal(amount or 1) * 10**token.decimals)), flush=True)
             chain.mine(5)
 
 
