@@ -156,7 +156,9 @@ def _orders_have_their_money(session: Session) -> Found:
         if sums[order.id] != order.paid_minor:
             yield f"order {order.number} has {order.paid_minor} paid, its payments are {sums[order.id]}"
         expected = {PaymentStatus.PAID, PaymentStatus.REFUNDED} if order.paid_minor >= order.total_minor else None
-        expected = expected or ({PaymentStatus.PARTIAL} if order.paid_minor else {PaymentStatus.PENDING})
+        expected = expected or (
+            {PaymentStatus.PARTIAL, PaymentStatus.REFUNDED} if order.paid_minor else {PaymentStatus.PENDING}
+        )
         if order.payment_status not in expected:
             yield f"order {order.number} has {order.paid_minor} of {order.total_minor} and is {order.payment_status}"
         if (order.paid_at is None) is (order.payment_status in (PaymentStatus.PAID, PaymentStatus.REFUNDED)):

@@ -52,6 +52,7 @@ def test_a_dispute_is_work_until_it_is_decided(office: FlaskClient, order: Order
     text = page(office, "/admin")
     assert "Disputes 1" in text
     assert "Needs an answer · answer until" in text
+    assert "to be answered in 1 week" in text
     assert "Dispute about" in page(office, f"/admin/orders/{order.number}")
     text = page(office, f"/admin/disputes/{dispute.id}")
     for part in ("fraudulent", "dp_1", order.number, "Answer at the provider"):

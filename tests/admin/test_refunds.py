@@ -181,6 +181,10 @@ def test_a_surplus_is_given_back_by_its_own_button(app: Flask, owner: FlaskClien
     address = f"{session_address(order)}/refund"
     link = f"{address}?payment={surplus.id}"
     assert link in owner.get(session_address(order)).get_data(as_text=True)
+    # A payment of somebody else's session is none of this one.
+    stray = {"what": "all", "reason": "other", "key": "k" * 20, "payment": "999999"}
+    answer = owner.post(address, data={**stray, "csrf_token": csrf_token(owner, session_address(order))})
+    assert (answer.status_code, refunds()) == (409, [])
     give(owner, link, payment=str(surplus.id))
     [refund] = refunds()
     assert (refund.payment_id, refund.flag) == (surplus.id, RefundFlag.BY_HAND)
