@@ -171,6 +171,19 @@ def test_money_after_the_pages_time_does_not_complete_the_price(street: Street, 
     assert money() == [(4000, "surplus", "wrong_amount"), (900, "surplus", "wrong_amount")]
 
 
+def test_a_transfer_stamped_before_its_deposit_is_not_the_price_but_is_not_dropped(street: Street, sold: Sold) -> None:
+    with clock.shifted(timedelta(hours=1)):
+        session, reference = street.started()
+        street.wallet.send(reference)
+        street.look(session)
+    assert (status_of(session), money()) == (SessionStatus.PENDING, [])
+    end = timedelta(hours=26)
+    street.let_time_pass(end)
+    with clock.shifted(end):
+        street.look(session)
+    assert (status_of(session), money()) == (SessionStatus.FAILED, [(4900, "surplus", "after_failure")])
+
+
 def test_a_session_does_not_fail_while_the_price_is_on_its_way(street: Street, sold: Sold) -> None:
     session, reference = street.started()
     street.wallet.send(reference, blocks=0)

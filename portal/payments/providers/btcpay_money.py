@@ -74,8 +74,12 @@ def amount_of(thing: Fields) -> Money:
 
 
 def has_money(invoice: Fields) -> bool:
-    """Whether anything came in for an invoice, so that its payments are worth asking for."""
-    return invoice.text("status") in (PROCESSING, SETTLED) or invoice.optional_text("additionalStatus") in _WITH_MONEY
+    """Whether something may have come in for an invoice, so that its payments are worth asking for.
+
+    An expired one says so itself; one that was marked invalid, as `expire` does, never mentions what comes afterwards.
+    """
+    is_moved = invoice.text("status") in (PROCESSING, SETTLED, INVALID)
+    return is_moved or invoice.optional_text("additionalStatus") in _WITH_MONEY
 
 
 def taken_minor(invoice: Fields, received: Received) -> int:

@@ -217,6 +217,17 @@ def test_coins_that_were_spent_elsewhere_fail_the_try_and_are_no_money(
     assert facts(provider, reference) == [(Outcome.FAILED, None)]
 
 
+def test_coins_for_an_invoice_that_we_closed_are_still_told(provider: BTCPayProvider, fake: FakeBTCPay) -> None:
+    reference = opened(provider)
+    provider.expire(reference)
+    assert facts(provider, reference) == [(Outcome.FAILED, None)]
+    fake.world.pay(reference)
+    assert provider.fetch(reference).raw_status.startswith("Invalid/Marked")
+    assert facts(provider, reference) == [(Outcome.FAILED, None), (Outcome.PAID, 4900)]
+    (told,) = provider.recover_events(clock.now() - timedelta(hours=1))
+    assert [fact.outcome for fact in told.parsed.events] == [Outcome.FAILED, Outcome.PAID]
+
+
 def test_unconfirmed_late_coins_are_not_counted_yet(provider: BTCPayProvider, fake: FakeBTCPay) -> None:
     reference = opened(provider)
     fake.world.expire(reference)

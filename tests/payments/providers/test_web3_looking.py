@@ -3,12 +3,10 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from portal.core import clock
 from portal.payments.providers.web3.addresses import deposit_address, read_xpub
 from portal.payments.providers.web3.looking import BLOCKS_AT_ONCE, Look, Observer, Where, observers_of
 from portal.payments.providers.web3.networks import read_networks
@@ -41,7 +39,7 @@ class Street:
 def street_on(chain: Chain, *nodes: FakeNode, token: Token | None, **changes: Any) -> Street:
     entry = nodes[0].network(token, rpc_urls=[node.url for node in nodes], **changes)
     observer = observers_of(read_networks(json.dumps([entry]), is_test=True), timeout=(0.5, 0.5))["local"]
-    where = Where(ADDRESS, observer.newest_block(), clock.now())
+    where = Where(ADDRESS, observer.newest_block())
     return Street(chain, nodes[0], token or Token(chain, "0x" + "0" * 40, 18), observer, where)
 
 
@@ -263,13 +261,6 @@ def test_a_second_node_must_agree(chain: Chain, node: FakeNode) -> None:
             street.look()
         second.faults.clear()
         assert street.seen() == [(PRICE, True)]
-
-
-def test_a_transfer_from_before_the_deposit_is_not_its(street: Street) -> None:
-    street.token.transfer(ADDRESS, PRICE)
-    street.chain.mine(3)
-    late = Where(ADDRESS, street.where.scanned_block, clock.now() + timedelta(hours=1))
-    assert street.observer.look(late).transfers == ()
 
 
 def test_long_stretches_are_asked_for_in_ranges(street: Street) -> None:

@@ -6,11 +6,14 @@ and taken in the transaction that settles, so a transfer counts once, for one se
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from portal.payments.providers.base import FetchResult, NormalisedEvent, Outcome
 from portal.payments.providers.web3.models import ChainDeposit, ChainTransfer, ChainWatch
 from portal.payments.providers.web3.networks import Network
+
+# Blocks are stamped by others' clocks.
+CLOCK_SLACK = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Progress:
 
 
 def progress_of(deposit: ChainDeposit, watch: ChainWatch) -> Progress:
-    """What counts towards the price. Transfers after the page's time do not."""
+    """What counts towards the price. Transfers from before the page and after its time do not."""
     timely = [one for one in watch.transfers if _is_timely(deposit, one)]
     return Progress(sum(one.units for one in timely if one.is_final), sum(one.units for one in timely))
 
@@ -130,7 +133,7 @@ def _named(watch: ChainWatch, transfer: ChainTransfer) -> str:
 
 
 def _is_timely(deposit: ChainDeposit, transfer: ChainTransfer) -> bool:
-    return transfer.sent_at <= deadline_of(deposit)
+    return deposit.created_at - CLOCK_SLACK <= transfer.sent_at <= deadline_of(deposit)
 
 
 def deadline_of(deposit: ChainDeposit) -> datetime:

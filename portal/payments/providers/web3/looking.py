@@ -6,20 +6,14 @@ this moment and deep enough, and when every node that was configured sees the sa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-import structlog
+from datetime import datetime
 
 from portal.payments.providers.web3.networks import Network
 from portal.payments.providers.web3.rpc import Block, Node, NodeSilent, TransferLog, coins_to
 
-log = structlog.get_logger(__name__)
-
 BLOCKS_AT_ONCE = 2_000
 # What one look may take: token logs are found in large ranges, coins only block by block.
 _MOST_RANGES, _MOST_BLOCKS = 50, 500
-# Blocks are stamped by others' clocks.
-CLOCK_SLACK = timedelta(minutes=15)
 NATIVE_INDEX = -1  # The chain's own coins move without a log.
 
 
@@ -29,7 +23,6 @@ class Where:
 
     address: str
     scanned_block: int
-    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +80,12 @@ class Observer:
         finals = [self._final_block(one, one.head()) for one in self._nodes]
         final = min(finals)
         transfers = tuple(seen for one in found if (seen := self._check(node, one, head=head, final=final)) is not None)
-        young = [one for one in transfers if one.sent_at < where.since - CLOCK_SLACK]
-        if young:
-            log.warning("web3.transfer_before_its_deposit", network=self.network.name, tx=young[0].tx_hash)
         # What is not final, or could not be confirmed, is looked for again next time.
         open_blocks = [one.block_number for one in transfers if not one.is_final]
         known = {(one.tx_hash, one.log_index) for one in transfers}
         open_blocks += [one.block_number for one in found if (one.tx_hash, one.log_index) not in known]
         scanned = max(where.scanned_block, min([last, final, *(number - 1 for number in open_blocks)]))
-        kept = tuple(one for one in transfers if one not in young)
-        return Look(kept, scanned, last == head, newest.mined_at)
+        return Look(transfers, scanned, last == head, newest.mined_at)
 
     def _find(self, node: Node, where: Where, first: int, head: int) -> tuple[int, list[TransferLog]]:
         """What may have come, and up to which block was looked."""

@@ -185,10 +185,7 @@ class ChainProvider:
         """Look at every network of a deposit, with no transaction open. Raises ProviderUnavailable."""
         with _books("look"), unit_of_work():
             deposit = deposits.get(reference)
-            places = {
-                watch.network: Where(deposit.address, watch.scanned_block, deposit.created_at)
-                for watch in deposit.watches
-            }
+            places = {watch.network: Where(deposit.address, watch.scanned_block) for watch in deposit.watches}
         looks = {}
         for name, where in places.items():
             observer = self._observers.get(name)
