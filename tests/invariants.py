@@ -18,6 +18,7 @@ from portal.core.money import tax_included
 from portal.core.numbering import NumberSequence
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.state import StatusChange
+from portal.merchants.models import AccessLink, ApiKey
 from portal.orders.models import Enrolment, EnrolmentGrant, LineReturn, Order, OrderLine, OrderStatus, PaymentStatus
 from portal.payments.models import (
     AttemptStatus,
@@ -72,6 +73,7 @@ def check(
         _buyers_have_what_they_paid_for,
         _effects_are_there_once,
         *refund_invariants.RULES,
+        _merchants_buyers_have_their_links,
     ]
     if is_quiet:
         rules += [_nothing_waits, refund_invariants.no_refund_waits, lambda one: _all_money_is_known(one, taken)]
@@ -326,6 +328,26 @@ def _effects_are_there_once(session: Session) -> Found:
             yield f"order {order.number} is {order.payment_status}, its cart is emptied {emptied[order.id]} times"
         if fulfilled[f"orders:{order.id}"] != int(order.status is OrderStatus.FULFILLED):
             yield f"order {order.number} is {order.status} and was fulfilled {fulfilled[f'orders:{order.id}']} times"
+
+
+# --- what a merchant's payment brings about is there once, and nothing of it without the payment ---
+
+
+def _merchants_buyers_have_their_links(session: Session) -> Found:
+    links = Counter(link.session_id for link in _all(session, AccessLink))
+    receipts = Counter(
+        one.params.get("session_id") for one in _all(session, MailMessage) if one.template == "merchant_receipt"
+    )
+    sold = {one.id: one for one in _all(session, PaymentSession) if one.merchant_id is not None}
+    for one in sold.values():
+        is_paid = one.status is SessionStatus.PAID
+        if links[one.id] != int(is_paid):
+            yield f"session {one.id} of a merchant is {one.status} and has {links[one.id]} links"
+        if receipts[one.id] != int(is_paid and bool(one.customer_email)):
+            yield f"session {one.id} of a merchant is {one.status} and has {receipts[one.id]} receipts"
+    for key in _all(session, ApiKey):
+        if key.made_by_session_id is not None and key.made_by_session_id not in sold:
+            yield f"key {key.id} was made by session {key.made_by_session_id}, which is no merchant's"
 
 
 # --- 7: after quiet nothing waits ---

@@ -17,7 +17,7 @@ from portal.merchants.models import AccessLink, ApiKey, Merchant
 from portal.merchants.services import access, keys, settling
 from portal.payments.models import Invoice, PaymentSession, SessionStatus
 from portal.payments.services import draining
-from tests import sandbox
+from tests import invariants, sandbox
 from tests.crowd import all_at_once
 from tests.merchants.support import (
     all_of,
@@ -65,6 +65,17 @@ def test_everything_is_there_after_paying(paid: PaymentSession, cafe: Merchant) 
     assert (link.session_id, link.merchant_id) == (paid.id, cafe.id)
     assert link.expires_at - link.created_at == timedelta(days=7)
     assert [line.event for line in all_of(AuditEvent)].count("API_KEY_CREATED") == 1
+
+
+def test_the_invariants_hold_and_can_be_broken(paid: PaymentSession) -> None:
+    assert invariants.check(db.session()) == []
+    with unit_of_work():
+        db.session.delete(the_link())
+    assert invariants.check(db.session()) == [f"session {paid.id} of a merchant is paid and has 0 links"]
+
+
+def the_link() -> AccessLink:
+    return db.session.scalars(db.select(AccessLink)).one()
 
 
 def test_the_first_key_works_at_once_and_is_told_once(
