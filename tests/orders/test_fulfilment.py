@@ -22,6 +22,7 @@ from portal.orders.services import fulfilling
 from portal.payments.models import Invoice, PaymentSession, ProviderEvent, SessionStatus
 from portal.payments.services import draining
 from tests import sandbox
+from tests.crowd import all_at_once
 from tests.factories import make_package, make_user
 from tests.orders import shop
 
@@ -182,7 +183,7 @@ def test_a_webhook_a_hundred_times_unlocks_once(app: Flask, client: FlaskClient,
     def again() -> int:
         return app.test_client().post("/webhooks/sandbox", data=body, headers=headers).status_code
 
-    answers = shop.all_at_once(app, [again] * 100 + [draining.drain_inbox] * 2)
+    answers = all_at_once(app, [again] * 100 + [draining.drain_inbox] * 2)
     assert answers.count(200) == 100
     shop.work(app)
     assert shop.owned_by(alice.email) == {"a": 1}
@@ -197,7 +198,7 @@ def test_many_settlements_for_one_customer_at_once_lose_no_licence(app: Flask, a
         sandbox.press(app.test_client(), shop.place(browser).headers["Location"], "pay_card")
     with sandbox.carried_in_process(app):
         shop.outbox.drain(sandbox.delivery_queue())
-    shop.all_at_once(app, [draining.drain_inbox] * 4)
+    all_at_once(app, [draining.drain_inbox] * 4)
     shop.work(app)
     assert shop.owned_by(alice.email) == {"a": 8}
     assert {order.status for order in shop.orders()} == {OrderStatus.FULFILLED}
