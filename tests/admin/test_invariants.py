@@ -27,6 +27,7 @@ from tests import factories, sandbox
 from tests.admin import support
 from tests.admin.reading import FRAGMENT, audited, page, words
 from tests.browser_like import post_form
+from tests.crowd import all_at_once
 from tests.invariants import check
 from tests.orders import shop
 from tests.structure.world import everything
@@ -407,7 +408,7 @@ def test_two_mend_at_once(app: Flask, order: Order) -> None:
             services.repair(rule, session_id, by="staff@example.com", at=clock.now())
         return "mended"
 
-    results = shop.all_at_once(app, [work] * 4)
+    results = all_at_once(app, [work] * 4)
     assert [one for one in results if one == "mended"] == ["mended"]
     assert all(one == "mended" or isinstance(one, Conflict) for one in results), results
     shop.look_again()

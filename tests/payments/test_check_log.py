@@ -13,8 +13,8 @@ from portal.payments.check_log import CheckSums
 from portal.payments.models import PaymentSession, ProviderEvent
 from portal.payments.services import checking, starting
 from tests import sandbox
+from tests.crowd import all_at_once
 from tests.fakes.stripe import FakeStripe
-from tests.orders.shop import all_at_once
 from tests.payments import signed
 
 

@@ -29,6 +29,7 @@ from portal.payments.services.replaying import (
 )
 from tests import factories, sandbox
 from tests.admin import support
+from tests.crowd import all_at_once
 from tests.orders import shop
 from tests.payments import signed
 from tests.payments.conftest import Sold
@@ -254,7 +255,7 @@ def test_two_apply_one_event_at_once(app: Flask) -> None:
             apply_again(event.id, by=BY, at=clock.now())
         return "applied"
 
-    results = shop.all_at_once(app, [work] * 4)
+    results = all_at_once(app, [work] * 4)
     assert sorted(str(one) for one in results if one == "applied") == ["applied"]
     assert all(one == "applied" or isinstance(one, InvalidTransition) for one in results), results
     db.session.rollback()
@@ -265,7 +266,7 @@ def test_many_rehearsals_at_once_leave_nothing(app: Flask) -> None:
     session = signed.make_session()
     event = support.make_event(session, status=EventStatus.FAILED, amount_minor=4900)
     before = everything()
-    results = shop.all_at_once(app, [lambda: _rehearsed(event)] * 4)
+    results = all_at_once(app, [lambda: _rehearsed(event)] * 4)
     assert all(isinstance(one, Rehearsed | Busy) for one in results), results
     assert any(isinstance(one, Rehearsed) and one.error is None for one in results)
     assert everything() == before
