@@ -8,6 +8,7 @@ import portal.core.numbering
 import portal.core.outbox
 import portal.core.state
 import portal.merchants.models
+import portal.merchants.outbound.models
 import portal.orders.models
 import portal.payments.models
 import portal.payments.providers.sandbox.models  # noqa: F401  # the imports above are the purpose
