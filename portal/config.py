@@ -104,6 +104,7 @@ class Settings:
     web3_webhook_secret: str = ""
 
     staff_second_factor: bool = False
+    webhooks_to_loopback: bool = False
 
     @property
     def is_production(self) -> bool:
@@ -375,6 +376,8 @@ def _check_production(settings: Settings) -> list[str]:
         problems.append("SECRET_KEY: production needs a secret of 32 characters or more")
     if settings.sandbox_enabled:
         problems.append("SANDBOX_ENABLED: the sandbox provider must be off in production")
+    if settings.webhooks_to_loopback:
+        problems.append("WEBHOOKS_TO_LOOPBACK: merchants' webhooks must not reach the portal's own machine")
     if not settings.portal_url.startswith("https://"):
         problems.append("PORTAL_URL: production needs https://")
     if settings.email_backend != "smtp":

@@ -9,6 +9,7 @@ import portal.core.numbering
 import portal.core.outbox
 import portal.core.state
 import portal.merchants.models
+import portal.merchants.outbound.models
 import portal.orders.models
 import portal.payments.check_log
 import portal.payments.models

@@ -18,6 +18,7 @@ from portal.core.errors import Conflict
 from portal.merchants import queries
 from portal.merchants.errors import OwnerUnknown
 from portal.merchants.models import MerchantStatus
+from portal.merchants.outbound import queries as webhooks
 from portal.merchants.services import merchants as services
 
 _PAGE = f"/merchants/<{ROW_ID}:merchant_id>"
@@ -193,6 +194,7 @@ def _show_form(
         form=form,
         merchant=found,
         keys=keys,
+        webhooks=webhooks.for_staff(found) if found is not None else None,
         at=clock.now(),
         refusal=refusal,
         reason_form=reason_form or ReasonForm(formdata=None),

@@ -62,6 +62,7 @@ _STATUSES: dict[str, tuple[Tone, LazyString]] = {
     "paid": ("success", _l("Paid")),
     "partial": ("warning", _l("Partly paid")),
     "past_due": ("danger", _l("Past due")),
+    "paused": ("warning", _l("Paused")),
     "pending": ("warning", _l("Pending")),
     "preview": ("neutral", _l("Preview")),
     "preview_ready": ("info", _l("Preview ready")),

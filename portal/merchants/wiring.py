@@ -10,6 +10,9 @@ from portal.extensions import csrf
 from portal.merchants import mails  # noqa: F401  # the mails register themselves
 from portal.merchants.api import docs
 from portal.merchants.api import routes as api
+from portal.merchants.outbound import delivering, events  # noqa: F401  # the outbox's handlers register themselves
+from portal.merchants.outbound import mails as webhook_mails  # noqa: F401  # the mail registers itself
+from portal.merchants.outbound import routes as webhook_routes  # noqa: F401  # pages of the same blueprint
 from portal.merchants.routes import keys, overview, pay, purchases, sessions  # noqa: F401  # pages of one blueprint
 from portal.merchants.routes.blueprint import bp
 from portal.merchants.services import settling
@@ -25,6 +28,8 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(docs.bp)
     # No cookie is read there, and a key proves who asks.
     csrf.exempt(api.bp)
-    payments.on_settled(PURPOSE, settling.settle_session)
+    payments.on_settled(PURPOSE, events.settle_session)
+    payments.on_failed(PURPOSE, events.fail_session)
     payments.describes(PURPOSE, settling.describe_session)
     periodic.every(timedelta(hours=1), "portal.merchants.jobs.tidy_up")
+    periodic.every(timedelta(minutes=5), "portal.merchants.outbound.jobs.wake_forgotten")

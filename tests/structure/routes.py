@@ -120,6 +120,17 @@ POST /account/security/totp/off                      accounts.turn_off_totp     
 GET  /confirm-password                               accounts.confirm_password          logged_in
 POST /confirm-password                               accounts.submit_confirm_password   logged_in
 
+GET  /merchant/webhooks                              merchant.webhooks                  verified own
+GET  /merchant/webhooks/address                      merchant.webhook_address           verified own recent
+POST /merchant/webhooks/address                      merchant.set_webhook_address       verified own recent
+GET  /merchant/webhooks/deliveries/<delivery_id>     merchant.webhook_delivery          verified own
+POST /merchant/webhooks/deliveries/<delivery_id>/again merchant.redeliver_webhook       verified own
+POST /merchant/webhooks/pause                        merchant.pause_webhooks            verified own
+POST /merchant/webhooks/resume                       merchant.resume_webhooks           verified own
+GET  /merchant/webhooks/secret                       merchant.webhook_secret            verified own recent
+POST /merchant/webhooks/secret                       merchant.rotate_webhook_secret     verified own recent
+POST /merchant/webhooks/test                         merchant.send_test_webhook         verified own
+
 GET  /admin                                          admin.home                         staff
 GET  /admin/audit                                    admin.audit                        staff
 GET  /admin/catalogue                                admin.catalogue                    staff
