@@ -9,20 +9,25 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from portal.accounts.models import Role, User
+from portal.core import clock
 from portal.core.access import Access, level_of
-from portal.core.db import db
+from portal.core.db import db, unit_of_work
 from portal.core.mail import MailStatus
 from portal.core.state import StatusChange
+from portal.merchants.models import MerchantRequest
+from portal.merchants.services.merchants import request_merchant
 from portal.payments.models import EventStatus
 from tests import factories
 from tests.admin import support
 from tests.admin.reading import FRAGMENT
 from tests.browser_like import csrf_token
+from tests.merchants.support import make_merchant
 
 Login = Callable[[User], FlaskClient]
 LISTS = (
     "/admin", "/admin/orders", "/admin/customers", "/admin/catalogue", "/admin/payments", "/admin/invoices",
-    "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search",
+    "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/merchants",
+    "/admin/search",
 )  # fmt: skip
 # Only an administrator; everything else is open to all staff.
 FOR_ADMINS = {"admin.customer_role", "admin.change_customer_role"}
@@ -53,6 +58,8 @@ def addresses(app: Flask) -> dict[str, str]:
         "event_id": support.make_event(session, status=EventStatus.FAILED).id,
         "mail_id": support.make_mail(user.email, order_id=order.id).id,
         "message_id": support.make_message().id,
+        "merchant_id": make_merchant(user).id,
+        "request_id": _request_of(factories.make_user()).id,
     }
     with app.test_request_context():
         return {
@@ -61,6 +68,13 @@ def addresses(app: Flask) -> dict[str, str]:
             )
             for rule in _rules(app)
         }
+
+
+def _request_of(user: User) -> MerchantRequest:
+    with unit_of_work():
+        return request_merchant(
+            user, name="A shop", contact_email=user.email, website="", message="Tea", at=clock.now()
+        )
 
 
 def _ask(browser: FlaskClient, rule: Rule, address: str, token: str | None = None) -> int:
