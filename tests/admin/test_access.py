@@ -9,21 +9,25 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from portal.accounts.models import Role, User
+from portal.core import clock
 from portal.core.access import Access, level_of
-from portal.core.db import db
+from portal.core.db import db, unit_of_work
 from portal.core.mail import MailStatus
 from portal.core.state import StatusChange
+from portal.merchants.models import MerchantRequest
+from portal.merchants.services.merchants import request_merchant
 from portal.payments.models import EventStatus
 from tests import factories
 from tests.admin import support
 from tests.admin.reading import FRAGMENT
 from tests.browser_like import csrf_token
+from tests.merchants.support import make_merchant
 
 Login = Callable[[User], FlaskClient]
 LISTS = (
     "/admin", "/admin/orders", "/admin/customers", "/admin/catalogue", "/admin/payments", "/admin/invoices",
     "/admin/refunds", "/admin/disputes",
-    "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search",
+    "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search", "/admin/merchants",
     "/admin/invariants", "/admin/reconciliation", "/admin/webhooks/check",
 )  # fmt: skip
 # Only an administrator; everything else is open to all staff.
@@ -66,6 +70,8 @@ def addresses(app: Flask) -> dict[str, str]:
         "invariant_name": "paid_without_invoice",
         "subject_id": session.id,
         "provider_name": "sandbox",
+        "merchant_id": make_merchant(user).id,
+        "request_id": _request_of(factories.make_user()).id,
     }
     with app.test_request_context():
         return {
@@ -74,6 +80,13 @@ def addresses(app: Flask) -> dict[str, str]:
             )
             for rule in _rules(app)
         }
+
+
+def _request_of(user: User) -> MerchantRequest:
+    with unit_of_work():
+        return request_merchant(
+            user, name="A shop", contact_email=user.email, website="", message="Tea", at=clock.now()
+        )
 
 
 def _ask(browser: FlaskClient, rule: Rule, address: str, token: str | None = None) -> int:
