@@ -243,6 +243,9 @@ def test_the_connection_goes_back_as_it_was(app: Flask) -> None:
         names = ("transaction_isolation", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
         return [db.session.scalar(text(f"SHOW {name}")) for name in names]
 
+    # The connection that the migrations ran on has a patience of its own.
+    db.session.remove()
+    db.engine.dispose()
     usual = settings()
     db.session.rollback()
     inside = rehearse(settings).result
