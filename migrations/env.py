@@ -39,8 +39,12 @@ def run() -> None:
             connection.execute(text(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'"))
             connection.commit()
         _configure(connection)
-        with context.begin_transaction():
-            context.run_migrations()
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+        finally:
+            # Its patience is a migration's own: whoever is lent this connection next gets another one.
+            connection.invalidate()
 
 
 run()
