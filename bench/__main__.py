@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import drain, growth, memory, pages, tails, webhooks
+from bench import drain, growth, latency, memory, pages, tails, webhooks
 from bench.harness import Report, servers
 
 PARTS = {
@@ -12,6 +12,7 @@ PARTS = {
     "growth": growth.run,
     "memory": memory.run,
     "tails": tails.run,
+    "latency": latency.run,
 }
 
 

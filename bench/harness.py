@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask
-from flask_migrate import upgrade
 
 from portal import create_app
 from portal.core.db import dispose
 from tests.conftest import forget_last_request, settings_for
+from tests.migrating import upgrade
 from tests.servers import postgres, processes, redis
 
 _TICKS = os.sysconf("SC_CLK_TCK")

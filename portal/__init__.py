@@ -7,20 +7,28 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import config, demo, models  # noqa: F401  # every table is known before the first query
 from portal.accounts import extension as accounts_extension
+from portal.admin import nightly as admin_nightly
 from portal.admin import routes as admin_routes
 from portal.catalogue import wiring as catalogue_wiring
 from portal.core import access, db, files, health, htmx, logs, periodic, queues, ui, web
 from portal.core.cookies import PeopleOnlySessions
-from portal.core.languages import LANGUAGES, select_locale
-from portal.extensions import babel, csrf, limiter, login_manager, migrate
+from portal.core.languages import LANGUAGES, init_templates, select_locale
+from portal.extensions import babel, csrf, limiter, login_manager
 from portal.merchants import wiring as merchants_wiring
 from portal.orders import wiring as orders_wiring
+from portal.payments import credit_note_routes, invoice_routes, mails, webhooks  # noqa: F401  # mails register themselves
 from portal.payments import extension as payments_extension
-from portal.payments import invoice_routes, webhooks
 from portal.payments import periodic as payments_periodic
 from portal.payments import routes as payment_routes
 from portal.payments.providers.sandbox import routes as sandbox_routes
+from portal.payments.providers.web3 import routes as chain_routes
 from portal.site import routes as site_routes
+
+
+class Portal(Flask):
+    """Flask with our templates."""
+
+    jinja_environment = ui.Templates
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -30,7 +38,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     """
     settings = settings or config.load()
     logs.configure(json_lines=settings.is_production, level=settings.log_level)
-    app = Flask(__name__, template_folder="../templates", static_folder="../static")
+    app = Portal(__name__, template_folder="../templates", static_folder="../static")
     app.config.from_mapping(settings.flask_config())
     app.session_interface = PeopleOnlySessions()
     app.jinja_env.trim_blocks = True
@@ -46,9 +54,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     csrf.init_app(app)
     login_manager.init_app(app)
     babel.init_app(app, locale_selector=select_locale, default_translation_directories="translations")
+    init_templates(app)
     _attach_limiter(app)
     periodic.every(timedelta(hours=1), queues.FORGET_DONE)
-    migrate.init_app(app, db.db, directory="migrations")
+    if config.is_command_line():
+        attach_migrations(app)
     access.init_app(app)
     ui.register(app)
     app.jinja_env.globals.update(wants_fragment=htmx.wants_fragment, LANGUAGES=LANGUAGES)
@@ -59,12 +69,21 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     return app
 
 
+def attach_migrations(app: Flask) -> None:
+    """Make `flask db` work; a server or a worker has no use for Alembic, and would carry it in each process."""
+    from flask_migrate import Migrate
+
+    Migrate(app, db.db, directory="migrations", render_as_batch=True, compare_type=True)
+
+
 def _attach_limiter(app: Flask) -> None:
-    """Limits are declared on single routes, which check them themselves; the hook that looks for more on every request
-    would cost a webhook a tenth of its time."""
-    hooks = list(app.before_request_funcs.get(None, []))
+    """Limits are declared on single routes, which check them themselves; the hooks that look for more around every
+    request would cost a webhook a tenth of its time."""
+    before = list(app.before_request_funcs.get(None, []))
+    after = list(app.after_request_funcs.get(None, []))
     limiter.init_app(app)
-    app.before_request_funcs[None] = hooks
+    app.before_request_funcs[None] = before
+    app.after_request_funcs[None] = after
 
 
 def _register_payments(app: Flask, settings: config.Settings) -> None:
@@ -74,7 +93,9 @@ def _register_payments(app: Flask, settings: config.Settings) -> None:
     csrf.exempt(webhooks.bp)
     app.register_blueprint(payment_routes.bp)
     app.register_blueprint(invoice_routes.bp)
+    app.register_blueprint(credit_note_routes.bp)
     sandbox_routes.init_app(app, settings)
+    app.register_blueprint(chain_routes.bp)
 
 
 def _register_domains(app: Flask) -> None:
@@ -92,3 +113,4 @@ def _register_domains(app: Flask) -> None:
     merchants_wiring.init_app(app)
     app.cli.add_command(demo.load_demo)
     app.register_blueprint(admin_routes.bp)
+    admin_nightly.register()

@@ -28,6 +28,10 @@ _CHOICES = {
 }
 _RANGES = {"trusted_proxies": (0, 9), "smtp_port": (1, 65_535)}
 _SHORTEST_KEY = 16
+_PAYU_HOSTS = {"test": "secure.snd.payu.com", "live": "secure.payu.com"}
+# What Standard Webhooks asks of a key (https://www.standardwebhooks.com).
+_STANDARD_KEY = (24, 64)
+_ONECOM_BLANKS = {"reference", "amount", "currency", "return_url"}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -78,6 +82,26 @@ class Settings:
     stripe_publishable_key: str = ""
     stripe_webhook_secret: str = ""
     stripe_api_base: str = ""
+    payu_merchant_id: str = ""
+    payu_client_id: str = ""
+    payu_secret_key: str = ""
+    payu_webhook_secret: str = ""
+    payu_currencies: str = "PLN"
+    payu_api_url: str = ""
+    recurrente_public_key: str = ""
+    recurrente_secret_key: str = ""
+    recurrente_webhook_secret: str = ""
+    recurrente_api_url: str = ""
+    onecom_checkout_url: str = ""
+    onecom_webhook_secret: str = ""
+    onecom_require_amount: bool = True
+    btcpay_url: str = ""
+    btcpay_api_key: str = ""
+    btcpay_store_id: str = ""
+    btcpay_webhook_secret: str = ""
+    web3_networks: str = ""
+    web3_xpub: str = ""
+    web3_webhook_secret: str = ""
 
     staff_second_factor: bool = False
     webhooks_to_loopback: bool = False
@@ -115,6 +139,11 @@ class Settings:
             "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
             "RATELIMIT_STRATEGY": "moving-window",
         }
+
+
+def is_command_line() -> bool:
+    """Whether `flask` was run from the command line, which says so itself: a server needs less than that."""
+    return os.environ.get("FLASK_RUN_FROM_CLI") == "true"
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -190,12 +219,19 @@ def _check(settings: Settings) -> list[str]:
 
 
 def _is_origin(url: str) -> bool:
+    return _is_address(url) and urlsplit(url).path in ("", "/")
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an HTTP address of a server, with a path or without."""
+    if not url.isprintable() or " " in url:
+        return False
     try:
         parts = urlsplit(url)
         has_port = parts.port is None or parts.port > 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and parts.path in ("", "/")
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
 
 
 def _check_servers(settings: Settings) -> dict[str, str]:
@@ -224,13 +260,113 @@ def _check_payments(settings: Settings) -> list[str]:
     wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
     if wrong_kind in settings.stripe_secret_key:
         problems.append(f"STRIPE_SECRET_KEY: is not one for PAYMENT_MODE={settings.payment_mode}")
-    for secret in filter(None, (part.strip() for part in settings.sandbox_webhook_secret.split(","))):
+    if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.sandbox_webhook_secret)):
+        problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
+    checks = (_check_payu, _check_recurrente, _check_onecom, _check_btcpay, _check_web3)
+    return [*problems, *(problem for check in checks for problem in check(settings))]
+
+
+def _key_lengths(secrets: str) -> list[int]:
+    """How many bytes each of several `whsec_` secrets has; -1 for one that is none."""
+    lengths = []
+    for secret in filter(None, (part.strip() for part in secrets.split(","))):
         try:
-            is_long_enough = len(b64decode(secret.removeprefix("whsec_"), validate=True)) >= _SHORTEST_KEY
+            lengths.append(len(b64decode(secret.removeprefix("whsec_"), validate=True)))
         except ValueError:
-            is_long_enough = False
-        if not is_long_enough:
-            problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
+            lengths.append(-1)
+    return lengths
+
+
+def _check_payu(settings: Settings) -> list[str]:
+    problems = []
+    account = ("payu_merchant_id", "payu_secret_key", "payu_webhook_secret")
+    if any(getattr(settings, name) for name in account):
+        problems += [f"{name.upper()}: needed for PayU" for name in account if not getattr(settings, name)]
+    for name in ("payu_merchant_id", "payu_client_id"):
+        if getattr(settings, name) and not re.fullmatch(r"[0-9]{1,20}", getattr(settings, name)):
+            problems.append(f"{name.upper()}: must be PayU's number, such as 300746")
+    currencies = [part.strip() for part in settings.payu_currencies.split(",") if part.strip()]
+    if not currencies or any(not re.fullmatch(r"[A-Z]{3}", currency) for currency in currencies):
+        problems.append("PAYU_CURRENCIES: must be currency codes such as PLN,EUR")
+    host = urlsplit(settings.payu_api_url).hostname if _is_origin(settings.payu_api_url) else None
+    if settings.payu_api_url and host is None:
+        problems.append("PAYU_API_URL: must be an address such as https://secure.payu.com")
+    elif settings.payu_api_url and settings.is_production and not settings.payu_api_url.startswith("https://"):
+        problems.append("PAYU_API_URL: production needs https://")
+    if host == _PAYU_HOSTS["test" if settings.payment_mode == "live" else "live"]:
+        problems.append(f"PAYU_API_URL: is not one for PAYMENT_MODE={settings.payment_mode}")
+    return problems
+
+
+def _check_recurrente(settings: Settings) -> list[str]:
+    problems = []
+    if settings.recurrente_secret_key and not settings.recurrente_webhook_secret:
+        problems.append("RECURRENTE_WEBHOOK_SECRET: needed when RECURRENTE_SECRET_KEY is set")
+    wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
+    problems += [
+        f"{name.upper()}: is not one for PAYMENT_MODE={settings.payment_mode}"
+        for name in ("recurrente_secret_key", "recurrente_public_key")
+        if wrong_kind in getattr(settings, name)
+    ]
+    if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.recurrente_webhook_secret)):
+        problems.append("RECURRENTE_WEBHOOK_SECRET: must be the whsec_ of the endpoint, in Svix's panel")
+    url = settings.recurrente_api_url
+    if url and not _is_address(url):
+        problems.append("RECURRENTE_API_URL: must be an address such as https://app.recurrente.com/api")
+    elif url and settings.is_production and not url.startswith("https://"):
+        problems.append("RECURRENTE_API_URL: production needs https://")
+    return problems
+
+
+def _check_onecom(settings: Settings) -> list[str]:
+    problems = []
+    link, secret = settings.onecom_checkout_url, settings.onecom_webhook_secret
+    if bool(link) != bool(secret):
+        missing = "ONECOM_CHECKOUT_URL" if secret else "ONECOM_WEBHOOK_SECRET"
+        problems.append(f"{missing}: needed for One.com")
+    shortest, longest = _STANDARD_KEY
+    if not all(shortest <= length <= longest for length in _key_lengths(secret)):
+        problems.append(f"ONECOM_WEBHOOK_SECRET: must be whsec_ and {shortest} to {longest} bytes in base64")
+    blanks = set(re.findall(r"{([^{}]*)}", link))
+    # No blank decides which server it leads to.
+    is_plain = not (set(re.sub(r"{[^{}]*}", "", link)) | set("".join(link.split("/")[:3]))) & set("{}")
+    if link and not (_is_address(re.sub(r"[{}]", "", link)) and is_plain and blanks <= _ONECOM_BLANKS):
+        problems.append(
+            "ONECOM_CHECKOUT_URL: must be an address with no other blanks than "
+            + ", ".join(f"{{{blank}}}" for blank in sorted(_ONECOM_BLANKS))
+        )
+    elif link and "reference" not in blanks:
+        problems.append("ONECOM_CHECKOUT_URL: must hold {reference}, by which the payment is recognised")
+    if link and settings.is_production and not link.startswith("https://"):
+        problems.append("ONECOM_CHECKOUT_URL: production needs https://")
+    return problems
+
+
+def _check_btcpay(settings: Settings) -> list[str]:
+    names = ("btcpay_url", "btcpay_api_key", "btcpay_store_id", "btcpay_webhook_secret")
+    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
+    if len(missing) == len(names):
+        return []
+    problems = [f"{name.upper()}: needed when another BTCPAY_ setting is set" for name in missing]
+    if settings.btcpay_url and not _is_address(settings.btcpay_url):
+        problems.append("BTCPAY_URL: must be an address such as https://btcpay.example.com")
+    elif settings.is_production and settings.btcpay_url and not settings.btcpay_url.startswith("https://"):
+        problems.append("BTCPAY_URL: production needs https://")
+    return problems
+
+
+def _check_web3(settings: Settings) -> list[str]:
+    """Whether all is there, and above all no private key; the rest is read when the provider is built, at the start."""
+    names = ("web3_networks", "web3_xpub", "web3_webhook_secret")
+    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
+    problems = [f"{name.upper()}: needed when another WEB3_ setting is set" for name in missing]
+    if len(missing) == len(names):
+        return []
+    is_words = " " in settings.web3_xpub.strip()
+    if is_words or re.match(r"[a-zA-Z]prv|(0x)?[0-9a-fA-F]{64}$", settings.web3_xpub):
+        problems.append(
+            "WEB3_XPUB: is a PRIVATE key or a phrase, and whoever reads it can take the money; give the PUBLIC key"
+        )
     return problems
 
 

@@ -3,6 +3,7 @@
 import portal.accounts.models
 import portal.catalogue.models
 import portal.core.audit
+import portal.core.invariants
 import portal.core.mail
 import portal.core.numbering
 import portal.core.outbox
@@ -10,5 +11,8 @@ import portal.core.state
 import portal.merchants.models
 import portal.merchants.outbound.models
 import portal.orders.models
+import portal.payments.check_log
 import portal.payments.models
-import portal.payments.providers.sandbox.models  # noqa: F401  # the imports above are the purpose
+import portal.payments.providers.sandbox.models
+import portal.payments.providers.web3.models
+import portal.payments.refund_models  # noqa: F401  # the imports above are the purpose

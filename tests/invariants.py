@@ -18,7 +18,8 @@ from portal.core.money import tax_included
 from portal.core.numbering import NumberSequence
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.state import StatusChange
-from portal.orders.models import Enrolment, EnrolmentGrant, Order, OrderLine, OrderStatus, PaymentStatus
+from portal.merchants.models import AccessLink, ApiKey
+from portal.orders.models import Enrolment, EnrolmentGrant, LineReturn, Order, OrderLine, OrderStatus, PaymentStatus
 from portal.payments.models import (
     AttemptStatus,
     EventStatus,
@@ -32,8 +33,10 @@ from portal.payments.models import (
     Standing,
 )
 from portal.payments.providers.sandbox.models import SandboxCharge
+from portal.payments.refund_models import CreditNote
+from tests import refund_invariants
 
-PURPOSE = "order"
+PURPOSE = refund_invariants.PURPOSE
 # What the insert into the inbox may decide by itself.
 _BORN = {ProviderEvent: {EventStatus.PENDING, EventStatus.UNMATCHED, EventStatus.IGNORED}}
 _RECEIPTS = ("order_confirmation", "order_welcome", "order_waiting")
@@ -69,9 +72,11 @@ def check(
         _histories_are_paths,
         _buyers_have_what_they_paid_for,
         _effects_are_there_once,
+        *refund_invariants.RULES,
+        _merchants_buyers_have_their_links,
     ]
     if is_quiet:
-        rules += [_nothing_waits, lambda one: _all_money_is_known(one, taken)]
+        rules += [_nothing_waits, refund_invariants.no_refund_waits, lambda one: _all_money_is_known(one, taken)]
     found = [sentence for rule in rules for sentence in rule(session)]
     session.rollback()
     return found
@@ -153,10 +158,12 @@ def _orders_have_their_money(session: Session) -> Found:
         if sums[order.id] != order.paid_minor:
             yield f"order {order.number} has {order.paid_minor} paid, its payments are {sums[order.id]}"
         expected = {PaymentStatus.PAID, PaymentStatus.REFUNDED} if order.paid_minor >= order.total_minor else None
-        expected = expected or ({PaymentStatus.PARTIAL} if order.paid_minor else {PaymentStatus.PENDING})
+        expected = expected or (
+            {PaymentStatus.PARTIAL, PaymentStatus.REFUNDED} if order.paid_minor else {PaymentStatus.PENDING}
+        )
         if order.payment_status not in expected:
             yield f"order {order.number} has {order.paid_minor} of {order.total_minor} and is {order.payment_status}"
-        if (order.paid_at is None) is (order.payment_status is PaymentStatus.PAID):
+        if (order.paid_at is None) is (order.payment_status in (PaymentStatus.PAID, PaymentStatus.REFUNDED)):
             yield f"order {order.number} is {order.payment_status} and was paid at {order.paid_at}"
 
 
@@ -217,13 +224,14 @@ def _of_order(line: OrderLine) -> tuple[Any, ...]:
 
 def _numbers_have_no_gap(session: Session) -> Found:
     drawn = defaultdict(list)
-    for number in session.scalars(select(Invoice.number)):
+    papers = [*session.scalars(select(Invoice.number)), *session.scalars(select(CreditNote.number))]
+    for number in papers:
         series, _, value = number.rpartition("-")
         drawn[series].append(int(value))
     last = {row.series: row.value for row in session.scalars(select(NumberSequence))}
     for series in sorted({*drawn, *last}):
         if sorted(drawn[series]) != list(range(1, last.get(series, 0) + 1)):
-            yield f"the invoice numbers of {series} up to {last.get(series, 0)} are {sorted(drawn[series])}"
+            yield f"the numbers of {series} up to {last.get(series, 0)} are {sorted(drawn[series])}"
 
 
 # --- 3: a history is a path, and says who ---
@@ -268,6 +276,8 @@ def _buyers_have_what_they_paid_for(session: Session) -> Found:
     orders = _all(session, Order, selectinload(Order.lines).selectinload(OrderLine.unlocks))
     enrolments = {one.id: one for one in _all(session, Enrolment)}
     grants = _all(session, EnrolmentGrant)
+    # Lines that were given back, with their licences, and not restored.
+    gone = set(session.scalars(select(LineReturn.order_line_id).where(LineReturn.restored_at.is_(None))))
     for key in _repeated((one.user_id, one.package_id) for one in enrolments.values()):
         yield f"user {key[0]} is enrolled in package {key[1]} more than once"
     given: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
@@ -284,7 +294,8 @@ def _buyers_have_what_they_paid_for(session: Session) -> Found:
         if has_it and (order.user_id is None or order.payment_status is PaymentStatus.PENDING):
             yield f"order {order.number} is fulfilled for user {order.user_id} and {order.payment_status}"
         for line in order.lines:
-            wanted = [(order.user_id, one.package_id, line.quantity) for one in line.unlocks] if has_it else []
+            is_back = line.id in gone
+            wanted = [(order.user_id, one.package_id, line.quantity) for one in line.unlocks if has_it and not is_back]
             if sorted(given.pop(line.id, [])) != sorted(wanted):
                 yield f"order {order.number}: line {line.position} does not unlock exactly what it says"
     for line_id in given:
@@ -317,6 +328,26 @@ def _effects_are_there_once(session: Session) -> Found:
             yield f"order {order.number} is {order.payment_status}, its cart is emptied {emptied[order.id]} times"
         if fulfilled[f"orders:{order.id}"] != int(order.status is OrderStatus.FULFILLED):
             yield f"order {order.number} is {order.status} and was fulfilled {fulfilled[f'orders:{order.id}']} times"
+
+
+# --- what a merchant's payment brings about is there once, and nothing of it without the payment ---
+
+
+def _merchants_buyers_have_their_links(session: Session) -> Found:
+    links = Counter(link.session_id for link in _all(session, AccessLink))
+    receipts = Counter(
+        one.params.get("session_id") for one in _all(session, MailMessage) if one.template == "merchant_receipt"
+    )
+    sold = {one.id: one for one in _all(session, PaymentSession) if one.merchant_id is not None}
+    for one in sold.values():
+        is_paid = one.status is SessionStatus.PAID
+        if links[one.id] != int(is_paid):
+            yield f"session {one.id} of a merchant is {one.status} and has {links[one.id]} links"
+        if receipts[one.id] != int(is_paid and bool(one.customer_email)):
+            yield f"session {one.id} of a merchant is {one.status} and has {receipts[one.id]} receipts"
+    for key in _all(session, ApiKey):
+        if key.made_by_session_id is not None and key.made_by_session_id not in sold:
+            yield f"key {key.id} was made by session {key.made_by_session_id}, which is no merchant's"
 
 
 # --- 7: after quiet nothing waits ---

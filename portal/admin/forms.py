@@ -16,6 +16,7 @@ from wtforms import (
     Form,
     FormField,
     HiddenField,
+    RadioField,
     SelectField,
     StringField,
     TextAreaField,
@@ -29,9 +30,18 @@ from portal.catalogue.services import PackageValues, ProcessValues
 from portal.catalogue.services.values import MAX_PROCESSES, MAX_TOOLS
 from portal.core.money import Money
 from portal.core.status_labels import status_label
+from portal.payments.extension import current_registry
+from portal.payments.providers.base import Outcome
+from portal.payments.webhooks import LARGEST_BODY
 
 _AMOUNT = re.compile(r"[0-9]{1,12}([.,][0-9]{1,3})?")
 _MORE_ROWS = 2
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+def _readable(typed: str | None) -> str | None:
+    """What was typed without the spaces around it, and without what no page or database can hold."""
+    return typed.replace("\0", "").strip() if typed else typed
 
 
 class ResolveForm(FlaskForm):
@@ -44,10 +54,70 @@ class ResolveForm(FlaskForm):
     )
 
 
+class PastedForm(FlaskForm):
+    """A delivery copied from somewhere: headers, one a line, and the body."""
+
+    provider = SelectField(_l("Provider"), [InputRequired()])
+    headers = TextAreaField(
+        _l("Headers"),
+        [Length(max=16_384)],
+        description=_l("One a line, as name: value. Only those of the signature are looked at."),
+    )
+    body = TextAreaField(
+        _l("Body"),
+        [InputRequired(), Length(max=LARGEST_BODY)],
+        description=_l("Exactly as it was sent, at most 256 KiB. Nothing of it is stored."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.provider.choices = [(one.name, one.title) for one in current_registry().enabled()]
+
+    def validate_body(self, field: Field) -> None:
+        """Not larger than what a provider may post."""
+        if len((field.data or "").encode("utf-8", "replace")) > LARGEST_BODY:
+            raise ValidationError(_("The body is larger than 256 KiB."))
+
+    def read_headers(self) -> dict[str, str]:
+        """The headers that were pasted; a line that is none counts as not there."""
+        pairs = (line.partition(":") for line in (self.headers.data or "").splitlines())
+        return {name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()}
+
+    def make_printable(self) -> None:
+        """Before the form is shown again: characters that no page may hold are shown as unknown ones."""
+        for field in (self.headers, self.body):
+            field.data = _UNPRINTABLE.sub("\ufffd", field.data or "")
+
+
 class ReasonForm(FlaskForm):
     """Why something is done, for the audit log."""
 
     reason = StringField(_l("Reason"), [InputRequired(), Length(min=3, max=300)])
+
+
+class ByHandForm(FlaskForm):
+    """How a payment ended at a provider that cannot be asked."""
+
+    outcome = RadioField(_l("How did it end?"), [InputRequired(_l("Say how it ended."))])
+    transaction = StringField(
+        _l("Transaction number"),
+        [Optional(), Length(max=200), Regexp(r"[!-~]+\Z", message=_l("Letters, digits and signs, without spaces."))],
+        description=_l("As the shop or the bank shows it, if there is one."),
+        filters=[_readable],
+    )
+    reason = TextAreaField(
+        _l("How do you know?"),
+        [InputRequired(), Length(min=3, max=300)],
+        description=_l("Kept in the audit log: for example where you saw the money, and when."),
+        filters=[_readable],
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outcome.choices = [
+            (Outcome.PAID.value, _("It was paid in full")),
+            (Outcome.FAILED.value, _("It was not paid, and will not be")),
+        ]
 
 
 class RoleForm(FlaskForm):
@@ -119,12 +189,12 @@ class PackageForm(FlaskForm):
 
     def validate_price(self, field: Field) -> None:
         """An amount of the currency, exact."""
-        _amount(field.data, self.currency.data)
+        amount_of(field.data, self.currency.data)
 
     def validate_original_price(self, field: Field) -> None:
         """The same, or nothing."""
         if field.data:
-            _amount(field.data, self.currency.data)
+            amount_of(field.data, self.currency.data)
 
     def validate_tax_rate(self, field: Field) -> None:
         """A percentage with at most two decimals."""
@@ -152,9 +222,9 @@ class PackageForm(FlaskForm):
             name=self.name.data,
             short_description=self.short_description.data,
             category=self.category.data,
-            price_minor=_amount(self.price.data, self.currency.data).amount_minor,
+            price_minor=amount_of(self.price.data, self.currency.data).amount_minor,
             currency=self.currency.data,
-            original_price_minor=_amount(original, self.currency.data).amount_minor if original else None,
+            original_price_minor=amount_of(original, self.currency.data).amount_minor if original else None,
             description=_unix_lines(self.description.data or ""),
             tools=tuple(_lines(self.tools.data)),
             tax_rate_basis_points=_basis_points(self.tax_rate.data),
@@ -209,7 +279,8 @@ def form_values(package: Package) -> dict[str, Any]:
     }
 
 
-def _amount(text: str | None, currency: str | None) -> Money:
+def amount_of(text: str | None, currency: str | None) -> Money:
+    """An amount as a person types it, in major units. Raises ValidationError."""
     amount = _read(text, currency)
     if amount is None:
         raise ValidationError(_("Write an amount such as 69 or 69.90."))

@@ -85,7 +85,7 @@ def order(number: str) -> ResponseReturnValue:
 
 
 def _show(number: str, refusal: str | None = None, status: int = 200) -> ResponseReturnValue:
-    file = queries.read_order_file(_get(number))
+    file = queries.read_order_file(get_order(number))
     return htmx.render(
         "admin/order.html",
         fragment="admin/_order.html",
@@ -100,7 +100,8 @@ def _show(number: str, refusal: str | None = None, status: int = 200) -> Respons
     )
 
 
-def _get(number: str) -> Order:
+def get_order(number: str) -> Order:
+    """The order of that number. Raises OrderNotFound."""
     found = queries.find_order(number) if _NUMBER.fullmatch(number) else None
     if found is None:
         raise OrderNotFound
@@ -135,7 +136,7 @@ def _step(change: StatusChange) -> dict[str, Any]:
 @staff
 def cancel_order_now(number: str) -> ResponseReturnValue:
     """Call off an order that nobody has paid."""
-    _get(number)
+    get_order(number)
     return act(
         lambda: cancel_order(number, by=actor().email, at=clock.now()),
         show=partial(_show, number),
@@ -148,7 +149,7 @@ def cancel_order_now(number: str) -> ResponseReturnValue:
 @staff
 def ask_about_order(number: str) -> ResponseReturnValue:
     """Have the provider asked about the order's open payment."""
-    order = _get(number)
+    order = get_order(number)
     session = next((one for one in queries.read_order_file(order).sessions if not one.is_final), None)
     if session is None:
         return _show(number, str(services.PaymentFinished()), services.PaymentFinished.status)
@@ -164,7 +165,7 @@ def ask_about_order(number: str) -> ResponseReturnValue:
 @staff
 def send_order_link(number: str) -> ResponseReturnValue:
     """Send the buyer the link that opens their account, and with it what they bought."""
-    email = _get(number).email
+    email = get_order(number).email
     return act(
         lambda: services.send_set_up_link(email, by=actor().email, at=clock.now()),
         show=partial(_show, number),
@@ -177,7 +178,7 @@ def send_order_link(number: str) -> ResponseReturnValue:
 @staff
 def send_order_mail_again(number: str, mail_id: int) -> ResponseReturnValue:
     """Send one of the order's mails once more."""
-    file = queries.read_order_file(_get(number))
+    file = queries.read_order_file(get_order(number))
     if mail_id not in {mail.id for mail in file.mails}:
         raise NotFound
     return act(

@@ -10,13 +10,17 @@ from flask_babel import lazy_gettext as _l
 
 from portal.admin import exporting, filters, services
 from portal.admin.blueprint import act, actor, bp
+from portal.admin.forms import ByHandForm
 from portal.admin.queries import payments as queries
 from portal.core import clock, htmx
-from portal.core.access import staff
+from portal.core.access import admin, recently_authenticated, staff
 from portal.core.db import unit_of_work
 from portal.payments.errors import SessionNotFound
+from portal.payments.extension import current_registry
 from portal.payments.models import PaymentSession, SessionStatus
+from portal.payments.providers.base import Outcome
 from portal.payments.queries import truth_of
+from portal.payments.services.by_hand import decidable, decide_by_hand
 
 _PUBLIC_ID = re.compile(r"[0-9A-Za-z-]{1,36}")
 
@@ -79,7 +83,7 @@ def payment(public_id: str) -> ResponseReturnValue:
 
 
 def _show(public_id: str, refusal: str | None = None, status: int = 200) -> ResponseReturnValue:
-    session = _get(public_id)
+    session = get_session(public_id)
     return htmx.render(
         "admin/payment.html",
         fragment="admin/_payment.html",
@@ -87,11 +91,13 @@ def _show(public_id: str, refusal: str | None = None, status: int = 200) -> Resp
         file=queries.read_session_file(session),
         session=session,
         truth=truth_of(session, at=clock.now()),
+        is_by_hand=decidable(session) is not None,
         refusal=refusal,
     )
 
 
-def _get(public_id: str) -> PaymentSession:
+def get_session(public_id: str) -> PaymentSession:
+    """The payment session of that id. Raises SessionNotFound."""
     session = queries.find_session(public_id) if _PUBLIC_ID.fullmatch(public_id) else None
     if session is None:
         raise SessionNotFound
@@ -102,10 +108,48 @@ def _get(public_id: str) -> PaymentSession:
 @staff
 def ask_provider(public_id: str) -> ResponseReturnValue:
     """Have the providers asked how this payment stands."""
-    session = _get(public_id)
+    session = get_session(public_id)
     return act(
         lambda: services.ask_provider(session, by=actor().email, at=clock.now()),
         show=partial(_show, public_id),
         url=url_for("admin.payment", public_id=public_id),
         done=_l("The provider is being asked. The answer appears here in a moment."),
+    )
+
+
+@bp.get("/payments/<public_id>/by-hand")
+@admin
+@recently_authenticated
+def payment_by_hand(public_id: str) -> ResponseReturnValue:
+    """The form for saying how a payment ended; asking for it proves the password again, so that it can be sent."""
+    return _show_by_hand(get_session(public_id), ByHandForm(formdata=None))
+
+
+def _show_by_hand(session: PaymentSession, form: ByHandForm, status: int = 200) -> ResponseReturnValue:
+    found = decidable(session)
+    provider = current_registry().get(found[0].provider).title if found is not None else None
+    return htmx.render("admin/payment_by_hand.html", status=status, session=session, form=form, provider=provider)
+
+
+@bp.post("/payments/<public_id>/by-hand")
+@admin
+@recently_authenticated
+def decide_payment(public_id: str) -> ResponseReturnValue:
+    """Say how a payment ended at a provider that cannot be asked."""
+    session = get_session(public_id)
+    form = ByHandForm()
+    if not form.validate_on_submit():
+        return _show_by_hand(session, form, 422)
+    return act(
+        lambda: decide_by_hand(
+            session.id,
+            Outcome(form.outcome.data),
+            by=actor().email,
+            reason=form.reason.data,
+            transaction=form.transaction.data or None,
+            at=clock.now(),
+        ),
+        show=partial(_show, public_id),
+        url=url_for("admin.payment", public_id=public_id),
+        done=_l("Noted. Everything that follows from it is under way."),
     )

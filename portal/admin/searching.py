@@ -11,6 +11,7 @@ from portal.core import htmx
 from portal.core.access import staff
 from portal.orders.models import Order
 from portal.payments.models import Invoice, PaymentSession
+from portal.payments.refund_models import CreditNote
 
 
 @bp.get("/search")
@@ -36,6 +37,8 @@ def _address(found: Found) -> str:
         return url_for("admin.customer", user_id=found.id)
     if isinstance(found, Invoice):
         return url_for("admin.invoices", q=found.number)
+    if isinstance(found, CreditNote):
+        return url_for("admin.refund", refund_id=found.refund_id)
     if isinstance(found, PaymentSession):
         return url_for("admin.payment", public_id=found.public_id)
     return url_for("admin.webhook", event_id=found.id)

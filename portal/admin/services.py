@@ -3,13 +3,15 @@
 from datetime import datetime
 
 from flask_babel import lazy_gettext as _l
+from sqlalchemy.exc import NoResultFound
 
 from portal.accounts import services as accounts
 from portal.core import audit, mail, outbox
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, NotFound
+from portal.core.invariants import Invariant, UnknownInvariant
 from portal.core.mail import MailMessage
 from portal.payments.models import PaymentSession
-from portal.payments.services import checking, draining
+from portal.payments.services import checking, draining, replaying
 
 
 class NotFailed(Conflict):
@@ -39,6 +41,17 @@ def run_event_again(event_id: int, *, by: str, at: datetime) -> None:
     audit.record("event.run_again", actor=by, subject=f"provider_events:{event_id}")
 
 
+def apply_event_again(event_id: int, *, by: str, at: datetime) -> None:
+    """Apply an event now, as today's code reads it. Raises InvalidTransition or ReplayFailed."""
+    outlook = replaying.apply_again(event_id, by=by, at=at)
+    audit.record(
+        "event.applied_by_hand",
+        actor=by,
+        subject=f"provider_events:{event_id}",
+        after={"status": outlook.status, "verdict": outlook.verdict},
+    )
+
+
 def resolve_event(event_id: int, *, by: str, at: datetime, note: str) -> None:
     """Note how a person dealt with a conflict or an unmatched event. Raises InvalidTransition when it is neither."""
     draining.resolve(event_id, by=by, at=at, note=note)
@@ -65,6 +78,23 @@ def ask_provider(session: PaymentSession, *, by: str, at: datetime) -> None:
         raise PaymentFinished
     checking.request_check(session, at=at)
     audit.record("payment_session.check_requested", actor=by, subject=f"payment_sessions:{session.id}")
+
+
+def ask_about_everything(provider: str, *, by: str, at: datetime) -> None:
+    """Have one provider asked about all that is open there, and for the events it could not deliver."""
+    count = checking.request_provider_checks(provider, at=at)
+    audit.record("provider.check_requested", actor=by, after={"provider": provider, "payments": count})
+
+
+def repair(rule: Invariant, subject_id: int, *, by: str, at: datetime) -> None:
+    """Mend one breach of an invariant. Raises AlreadyRight, UnknownInvariant for one without a repair, or NotFound."""
+    if rule.repair is None:
+        raise UnknownInvariant
+    try:
+        rule.repair(subject_id, by=by, at=at)
+    except NoResultFound:
+        raise NotFound from None
+    audit.record("invariant.repaired", actor=by, after={"invariant": rule.name, "id": subject_id})
 
 
 def note_export(what: str, *, by: str, filters: dict[str, str]) -> None:

@@ -38,17 +38,39 @@ _VERDICTS: dict[str, LazyString] = {
         "We do not use this type of event, or it names no payment of ours."
     ),
     "changes nothing": _l("It changes nothing."),
+    "said to be paid": _l("The shop says that it is paid and not how much. Look there, and say how it ended."),
+    "the provider is asked": _l("It proves nothing by itself, so the provider was asked."),
     "paid without an amount": _l("It says paid and names no amount. Look at the provider's page how much came."),
     "overtaken": _l("Something later had happened to this payment already."),
     "no payment session": _l("It names a payment that we do not have, or not yet."),
-    "refunded at the provider": _l("A refund was made at the provider. Check that our records agree."),
-    "refund_failed at the provider": _l("A refund failed at the provider: the money came back."),
-    "disputed at the provider": _l("The buyer disputes this payment at the provider. Answer there in time."),
-    "dispute_closed at the provider": _l("A dispute was closed at the provider. Look at how it ended."),
+    "refunded": _l("A refund of ours has reached the buyer."),
+    "refunded elsewhere": _l("A refund was made at the provider and not here. It is in our books now; look at it."),
+    "we knew of this refund": _l("We already knew of this refund."),
+    "refund failed": _l("A refund failed at the provider: the money is still here, or came back."),
+    "this refund had failed before": _l("We already knew that this refund had failed."),
+    "a refund that we do not know failed": _l("A refund that we know nothing of has failed. Nothing changes."),
+    "refund of another amount": _l("The provider gave back another amount than we asked for."),
+    "more was refunded than was left": _l("More was given back than was left of the payment."),
+    "money back without an amount": _l("It speaks of money that went back and does not say how much."),
+    "its payment is not known yet": _l("The payment it names is not known here yet."),
+    "waits for the answer about our own refund": _l("It waits until the provider has answered about a refund of ours."),
+    "disputed": _l("The buyer disputes this payment at the provider. Answer there in time."),
+    "the dispute has changed": _l("A dispute has another deadline, amount or reason now."),
+    "we knew of this dispute": _l("We already knew of this dispute."),
+    "this dispute is closed already": _l("This dispute was already closed."),
+    "a dispute without a number": _l("It speaks of a dispute and does not say which."),
+    "a dispute was closed, and not said how": _l("A dispute was closed at the provider. Look there how it ended."),
+    "the dispute had another end": _l("The dispute had ended otherwise. Look at the provider's page."),
+    "more was lost than was left": _l("More was lost in a dispute than was left of the payment."),
+    "dispute won": _l("The dispute is won: the money stays."),
+    "dispute lost": _l("The dispute is lost: the money is gone, and our books say so."),
+    "dispute withdrawn": _l("The dispute was withdrawn: the money stays."),
 }
 
 _OUTCOMES: dict[str, LazyString] = {
     "pending": _l("Money on its way"),
+    "hint": _l("Something happened"),
+    "claimed": _l("Said to be paid"),
     "paid": _l("Paid"),
     "failed": _l("Failed"),
     "refunded": _l("Refunded"),
@@ -67,8 +89,58 @@ _ENTITIES: dict[str, LazyString] = {
     "packages": _l("Package"),
     "users": _l("Account"),
     "outbox_messages": _l("Effect"),
+    "refunds": _l("Refund"),
+    "disputes": _l("Dispute"),
     "merchants": _l("Merchant"),
     "merchant_requests": _l("Request to become a merchant"),
+    "payments": _l("Money"),
+    "invoices": _l("Invoice"),
+    "invoice_lines": _l("Line of an invoice"),
+    "enrolments": _l("Enrolment"),
+    "enrolment_grants": _l("Licences of an order line"),
+    "status_changes": _l("History"),
+    "audit_events": _l("Audit log"),
+    "number_sequences": _l("Number series"),
+}
+
+# Which part of a signature is wrong, and what usually makes it so.
+_PROBLEMS: dict[str, tuple[LazyString, LazyString]] = {
+    "missing_header": (
+        _l("The header with the signature is missing"),
+        _l("A scanner that guesses addresses, or a proxy that takes unknown headers away."),
+    ),
+    "malformed_header": (
+        _l("The header with the signature cannot be read"),
+        _l("Another version of the scheme, another provider's address, or a proxy that changed or joined headers."),
+    ),
+    "too_old": (
+        _l("The signature is right and too old"),
+        _l("Our clock runs ahead, the delivery waited on its way, or somebody sends a recorded one again."),
+    ),
+    "in_future": (
+        _l("The signature is right and from the future"),
+        _l("Our clock runs behind. Set it by NTP; the provider sends the event again."),
+    ),
+    "no_match": (
+        _l("The signature does not fit the body"),
+        _l("The secret is not the one of this endpoint, or a proxy has changed the body, or it is forged."),
+    ),
+}
+_UNREADABLE = (
+    _l("The signature is right and the body cannot be read"),
+    _l("The provider has changed what it sends, or the endpoint has another version than we expect."),
+)
+_MENDINGS: dict[str, LazyString] = {
+    "last_newline": _l("It fits after a line break at the end was added or taken away: copying has changed that."),
+    "line_ends": _l(
+        "It fits with the ends of lines that browsers send: the body was changed on its way, or by copying."
+    ),
+}
+_UNREAD: dict[str, LazyString] = {
+    "switched_off": _l("Its provider is switched off, so it is taken as it was read when it came."),
+    "not_offered": _l("This provider's adapter reads nothing again, so it is taken as it was read when it came."),
+    "says_less": _l("Read again today, its body says nothing that we use, so it is taken as it was read when it came."),
+    "asked": _l("This is an answer to a question of ours: it has no body, so it is taken as it was read."),
 }
 
 _QUEUES: dict[str, LazyString] = {
@@ -84,6 +156,45 @@ _COLUMNS: dict[tuple[str, str], LazyString] = {
     ("orders", "status"): _l("Delivery"),
     ("orders", "payment_status"): _l("Payment of the order"),
 }
+
+
+_ORIGINS: dict[str, LazyString] = {
+    "staff": _l("Given here"),
+    "provider": _l("Given at the provider"),
+    "dispute": _l("Lost in a dispute"),
+}
+_REASONS: dict[str, LazyString] = {
+    "requested_by_customer": _l("The customer asked for it"),
+    "duplicate": _l("Paid twice"),
+    "fraudulent": _l("Fraud"),
+    "other": _l("Something else"),
+}
+_FLAGS: dict[str, LazyString] = {
+    "failed": _l("The money did not go back. Give it another way, or leave it."),
+    "elsewhere": _l("This refund was made at the provider and not here. Check that it was meant."),
+    "by_hand": _l("This provider cannot give money back by itself. Do it there or by bank, then note it here."),
+    "unanswered": _l("The provider did not answer. Look there whether the money went back, then note it here."),
+}
+
+
+def origin_words(origin: str) -> str:
+    """Who began a refund."""
+    return str(_ORIGINS.get(origin, origin))
+
+
+def origin_choices(options: Iterable[str]) -> list[tuple[str, str]]:
+    """The origins of refunds as the choices of a filter."""
+    return [(str(one), origin_words(one)) for one in options]
+
+
+def reason_words(reason: str) -> str:
+    """Why money goes back."""
+    return str(_REASONS.get(reason, reason))
+
+
+def flag_words(flag: str) -> str:
+    """What a person should do about a refund."""
+    return str(_FLAGS.get(flag, flag))
 
 
 def verdict_words(verdict: str | None) -> str:
@@ -167,6 +278,37 @@ def queue_words(queue: str) -> str:
     return str(_QUEUES.get(queue, queue))
 
 
+def problem_words(reason: str) -> str:
+    """Which part of a delivery is wrong."""
+    return str(_PROBLEMS.get(reason, _UNREADABLE)[0])
+
+
+def hint_words(reason: str) -> str:
+    """What usually is the cause of it."""
+    return str(_PROBLEMS.get(reason, _UNREADABLE)[1])
+
+
+def skew_words(seconds: float | None) -> str | None:
+    """How far a sender's clock is from ours, when that is known."""
+    if seconds is None:
+        return None
+    span = format_timedelta(timedelta(seconds=abs(seconds)), threshold=1)
+    if seconds > 0:
+        return str(_("signed %(span)s ago", span=span))
+    return str(_("signed %(span)s from now", span=span))
+
+
+def mending_words(mending: str) -> str | None:
+    """What copying has changed about a pasted body; None for nothing."""
+    return str(_MENDINGS[mending]) if mending in _MENDINGS else None
+
+
+def unread_words(problem: str) -> str:
+    """Why a stored body was not read again."""
+    known = _UNREAD.get(problem)
+    return str(known) if known else str(_("Its body cannot be read any more: %(problem)s.", problem=problem))
+
+
 def interval_words(interval: timedelta) -> str:
     """How often something runs."""
     return str(format_timedelta(interval, threshold=1))
@@ -194,7 +336,8 @@ def _value(values: Mapping[str, Any], name: str) -> str | None:
 @bp.context_processor
 def _words() -> dict[str, Any]:
     named = (
-        actor_words, change_words, choices, differences, entity_words, interval_words, mail_title, outcome_words,
-        queue_words, told_amount, told_instant, verdict_words, words,
+        actor_words, change_words, choices, differences, entity_words, flag_words, hint_words, interval_words,
+        mail_title, mending_words, origin_choices, origin_words, outcome_words, problem_words, queue_words,
+        reason_words, skew_words, told_amount, told_instant, unread_words, verdict_words, words,
     )  # fmt: skip
     return {"asked": filters.text, **{function.__name__: function for function in named}}

@@ -2,16 +2,17 @@
 
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import LazyString
+from flask_babel import LazyString, format_date
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
 from portal.admin import filters
 from portal.admin.blueprint import bp
 from portal.admin.queries.work_list import LIMIT, WorkItem, WorkKind, read_work_list
-from portal.admin.wording import mail_title, verdict_words
+from portal.admin.wording import flag_words, mail_title, verdict_words
 from portal.core import clock, htmx
 from portal.core.access import staff
+from portal.core.status_labels import status_label
 
 _TITLES: dict[WorkKind, LazyString] = {
     WorkKind.CONFLICT: _l("Money that does not fit"),
@@ -23,17 +24,21 @@ _TITLES: dict[WorkKind, LazyString] = {
     WorkKind.LATE: _l("Payments without an end"),
     WorkKind.MAIL: _l("Failed mails"),
     WorkKind.EFFECT: _l("Failed jobs"),
+    WorkKind.REFUND: _l("Refunds to look at"),
+    WorkKind.DISPUTE: _l("Disputes"),
 }
 _TONES = {
     WorkKind.CONFLICT: "danger",
     WorkKind.PARKED: "danger",
     WorkKind.NO_INVOICE: "danger",
     WorkKind.NO_ORDER: "danger",
+    WorkKind.DISPUTE: "danger",
 }
 _DETAILS: dict[str, LazyString] = {
     "cancelled": _l("The money came after the order was cancelled."),
     "missing": _l("The money counts, and the order does not know of it."),
     "unknown": _l("The provider gave no answer when it was asked."),
+    "by_hand": _l("The provider cannot be asked. Look there, and say how it ended."),
     "overdue": _l("Its time is up and the provider has not said how it ended."),
     "verification": _l("waits until the buyer has proven this address"),
     "delivery": _l("is paid, and nothing was unlocked"),
@@ -101,6 +106,13 @@ def _explanation(item: WorkItem) -> str:
         return str(_("The money is here and no invoice was issued."))
     if item.kind in (WorkKind.MAIL, WorkKind.EFFECT):
         return item.note if item.kind is WorkKind.EFFECT else str(_("It could not be sent."))
+    if item.kind is WorkKind.REFUND:
+        return flag_words(item.detail)
+    if item.kind is WorkKind.DISPUTE and item.detail == "no_deadline":
+        return str(_("Answer at the provider; it names no deadline."))
+    if item.kind is WorkKind.DISPUTE:
+        status, day = status_label(item.detail), format_date(item.since)
+        return str(_("%(status)s · answer until %(day)s", status=status, day=day))
     reason = str(_DETAILS.get(item.detail, item.detail))
     return f"{item.note}: {reason}" if item.kind is WorkKind.UNFULFILLED else reason
 
@@ -115,6 +127,10 @@ def _address(item: WorkItem) -> str:
         return url_for("admin.order", number=item.name)
     if item.kind is WorkKind.MAIL:
         return url_for("admin.mail_message", mail_id=item.id)
+    if item.kind is WorkKind.REFUND:
+        return url_for("admin.refund", refund_id=item.id)
+    if item.kind is WorkKind.DISPUTE:
+        return url_for("admin.dispute", dispute_id=item.id)
     return url_for("admin.job", message_id=item.id)
 
 
@@ -122,7 +138,7 @@ def _action(item: WorkItem) -> tuple[str, str] | None:
     """The one thing to do about a row that needs no looking first: where to post, and the button's words."""
     if item.kind in (WorkKind.UNMATCHED, WorkKind.PARKED):
         return url_for("admin.run_webhook_again", event_id=item.id), _("Run again")
-    if item.kind is WorkKind.LATE:
+    if item.kind is WorkKind.LATE and item.detail != "by_hand":
         return url_for("admin.ask_provider", public_id=item.name), _("Ask the provider")
     if item.kind is WorkKind.UNFULFILLED and item.detail == "verification":
         return url_for("admin.send_order_link", number=item.name), _("Send the link again")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flask import Response, current_app, make_response, request, session
+from flask import Response, current_app, g, make_response, request, session
 from flask_babel import get_locale
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
@@ -98,9 +98,9 @@ def kept_card(row: Row[Any], level: int, *, caller: Callable[[], Markup]) -> Mar
     """
     if current_app.config["PORTAL_ENV"] == "development":
         return caller()
-    token = generate_csrf()
+    token, language = _frame()
     cards: dict[tuple[str, int, str], str] = current_app.extensions.setdefault("catalogue_cards", {})
-    key = (repr(tuple(row)), level, str(get_locale()))
+    key = (repr(tuple(row)), level, language)
     card = cards.get(key)
     if card is None:
         card = str(caller()).replace(token, _TOKEN_HERE)
@@ -108,3 +108,11 @@ def kept_card(row: Row[Any], level: int, *, caller: Callable[[], Markup]) -> Mar
             cards.clear()
         cards[key] = card
     return Markup(card.replace(_TOKEN_HERE, token))  # noqa: S704  # rendered by our own template, with escaping
+
+
+def _frame() -> tuple[str, str]:
+    """What the cards of one page have in common: the visitor's CSRF token, and the language."""
+    if "card_frame" not in g:
+        g.card_frame = generate_csrf(), str(get_locale())
+    frame: tuple[str, str] = g.card_frame
+    return frame

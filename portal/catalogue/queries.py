@@ -11,7 +11,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from portal.catalogue.errors import PackageNotFound
 from portal.catalogue.models import BundleChild, Package
 from portal.catalogue.wording import fold
-from portal.core.db import db
+from portal.core.db import db, read_alone
 
 SHELF_SIZE = 24
 _LONGEST_SEARCH = 100
@@ -154,9 +154,12 @@ def _cursor_of(row: Row[Any]) -> str:
     return f"{row.position}-{row.id}"
 
 
+_REVISION = select(func.max(Package.updated_at), func.count(Package.id))
+
+
 def read_revision() -> tuple[datetime | None, int]:
     """What names the catalogue's state: it changes with every change of a package, and with nothing else."""
-    row = db.session.execute(select(func.max(Package.updated_at), func.count(Package.id))).one()
+    row = read_alone(_REVISION)
     return row[0], row[1]
 
 

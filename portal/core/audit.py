@@ -93,8 +93,13 @@ def _without_secrets(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if values is None else {name: _hide(name, value) for name, value in values.items()}
 
 
+def is_secret(name: str) -> bool:
+    """Whether a value under this name is shown to nobody."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
 def _hide(name: str, value: Any) -> Any:
-    if any(word in name.lower() for word in _SECRET_WORDS):
+    if is_secret(name):
         return "[hidden]"
     if isinstance(value, Mapping):
         return _without_secrets(value)

@@ -8,8 +8,9 @@ from typing import Any
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Enum, Integer, MetaData, create_engine, event
+from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Enum, Executable, Integer, MetaData, create_engine, event
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session, UOWTransaction
 from sqlalchemy.types import TypeDecorator
 
@@ -152,12 +153,31 @@ def hot_connection() -> Iterator[Connection]:
     """A plain connection for the one statement that must be cheap; what it does is committed when the block ends.
 
     On PostgreSQL each statement commits by itself, which saves two round trips, and a dead connection is not looked for
-    beforehand: whoever uses this repeats its statement once when `connection_invalidated` says so.
+    beforehand: whoever uses this repeats its statement once when `connection_invalidated` says so. Raises
+    NestedUnitOfWork inside a unit of work or a rehearsal: its statement would stay, whatever becomes of them.
     """
+    if db.session.registry.has() and db.session().info.get("in_unit"):
+        raise NestedUnitOfWork
     engine: Engine = current_app.extensions["hot_engine"]
     with engine.connect() as connection:
         yield connection.execution_options(**{WRITES: True})
         connection.commit()
+
+
+def read_alone(statement: Executable) -> Sequence[Any]:
+    """The one row of a statement that needs no transaction around it, such as "has anything changed".
+
+    On PostgreSQL it skips the begin, the roll-back and the look for a dead connection, which is replaced once.
+    """
+    engine: Engine = current_app.extensions["hot_engine"]
+    try:
+        with engine.connect() as connection:
+            return connection.execute(statement).one()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    with engine.connect() as connection:
+        return connection.execute(statement).one()
 
 
 def is_postgresql() -> bool:

@@ -1,6 +1,10 @@
 """The languages the product speaks, and which one a page is in."""
 
-from flask import current_app, has_request_context, request, session
+from typing import Any
+
+from babel.core import Locale
+from flask import Flask, current_app, has_request_context, request, session
+from flask_babel import get_locale, get_translations
 from flask_login import current_user
 
 LANGUAGES = {"en": "English", "pl": "Polski", "es": "Español"}
@@ -14,3 +18,27 @@ def select_locale() -> str:
     if chosen in LANGUAGES:
         return str(chosen)
     return request.accept_languages.best_match(LANGUAGES) or str(current_app.config["DEFAULT_LANGUAGE"])
+
+
+def init_templates(app: Flask) -> None:
+    """Let templates find their language's texts by one look-up each; Flask-Babel's own way makes three.
+
+    A page of the shop asks some fifty times, which was a tenth of its time.
+    """
+    known: dict[Locale, Any] = {}
+
+    def texts() -> Any:
+        locale = get_locale()
+        if locale is None:
+            return get_translations()
+        if locale not in known:
+            known[locale] = get_translations()
+        return known[locale]
+
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # put there by Jinja's i18n extension
+        gettext=lambda text: texts().ugettext(text),
+        ngettext=lambda one, many, count: texts().ungettext(one, many, count),
+        newstyle=True,
+        pgettext=lambda context, text: texts().upgettext(context, text),
+        npgettext=lambda context, one, many, count: texts().unpgettext(context, one, many, count),
+    )

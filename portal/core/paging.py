@@ -34,7 +34,7 @@ def paginate(
 
     `before` and `after` are cursors from the address bar: anything that is not a whole number counts as none.
     """
-    older_than, newer_than = _cursor(before), _cursor(after)
+    older_than, newer_than = cursor(before), cursor(after)
     if newer_than is not None:
         newer = statement.where(column > newer_than).order_by(None).order_by(column.asc()).limit(size + 1)
         rows = list(db.session.scalars(newer).unique())
@@ -60,7 +60,8 @@ def _value(row: Any, key: str) -> int:
     return int(getattr(row, key))
 
 
-def _cursor(text: str | None) -> int | None:
+def cursor(text: str | None) -> int | None:
+    """A cursor from the address bar, or None for what is no whole number."""
     if not text or not text.isascii() or not text.isdigit() or len(text) > 18:
         return None
     return int(text)

@@ -1,7 +1,11 @@
 """RQ as an alarm clock: wake-up jobs that say "look", never work that exists only in Redis."""
 
 import functools
+import os
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -36,6 +40,8 @@ FORGET_DONE = "portal.core.jobs.forget_done_effects"
 DRAIN_INBOX = "portal.payments.jobs.drain_inbox"
 # A wake-up flag that outlives its job would silence the queue for good; this bounds the silence.
 _FLAG_SECONDS = 20
+# How long wake-ups are gathered: short beside the work they announce, long beside a flood of webhooks.
+_GATHER_SECONDS = 0.02
 _JOB_SECONDS = 180
 _RESULT_SECONDS = 60
 _FAILURE_SECONDS = 7 * 24 * 3600
@@ -50,6 +56,7 @@ def init_app(app: Flask) -> None:
     app.extensions["redis"] = Redis.from_url(
         app.config["REDIS_URL"], socket_timeout=2, socket_connect_timeout=1, health_check_interval=30
     )
+    app.extensions["gathered_wake_ups"] = GatheredWakeUps()
 
 
 def connection() -> "Redis":
@@ -62,8 +69,16 @@ def wake(queue: str, job: str = DRAIN_OUTBOX) -> bool:
 
     Returns False when Redis is away: the rows are in the database and the sweeper asks again.
     """
+    return _wake(connection(), queue, job)
+
+
+def wake_often(queue: str, job: str = DRAIN_OUTBOX) -> None:
+    """As `wake`, for callers that come by the hundred a second: call it after the commit."""
+    cast("GatheredWakeUps", current_app.extensions["gathered_wake_ups"]).wake(connection(), queue, job)
+
+
+def _wake(redis: "Redis", queue: str, job: str) -> bool:
     try:
-        redis = connection()
         # As the bare command: the wake-up is a tenth of a webhook, and half of that was option handling.
         if not cast("Any", redis).execute_command("SET", _flag(queue, job), "1", "NX", "EX", _FLAG_SECONDS):
             return True
@@ -78,6 +93,56 @@ def wake(queue: str, job: str = DRAIN_OUTBOX) -> bool:
         log.warning("wake_up_failed", queue=queue, error=type(error).__name__)
         return False
     return True
+
+
+@dataclass(slots=True)
+class _Moment:
+    """When a queue was last woken from this process, and the wake-up that is still to come."""
+
+    last: float = float("-inf")
+    planned: threading.Timer | None = None
+
+
+@dataclass
+class GatheredWakeUps:
+    """Wake-ups of one process: the first goes out at once, those that follow closely are gathered into one.
+
+    A gathered wake-up always goes out after the commits of all who asked for it. Should the process die before, the
+    sweeper finds their rows, as it does after a death between commit and wake-up.
+    """
+
+    _moments: dict[tuple[int, str, str], _Moment] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wake(self, redis: "Redis", queue: str, job: str) -> None:
+        """Wake the queue now, or within a fiftieth of a second."""
+        with self._lock:
+            # A forked process inherits the moments but not the threads.
+            moment = self._moments.setdefault((os.getpid(), queue, job), _Moment())
+            if moment.planned is not None:
+                return
+            now = time.monotonic()
+            wait = moment.last + _GATHER_SECONDS - now
+            if wait > 0:
+                moment.planned = threading.Timer(wait, self._wake_gathered, (redis, moment, queue, job))
+                moment.planned.start()
+                return
+            moment.last = now
+        _wake(redis, queue, job)
+
+    def wait(self) -> None:
+        """Return when no wake-up is planned any more."""
+        for moment in list(self._moments.values()):
+            planned = moment.planned
+            if planned is not None:
+                planned.join()
+
+    def _wake_gathered(self, redis: "Redis", moment: _Moment, queue: str, job: str) -> None:
+        with self._lock:
+            # First, so that whoever commits from here on plans another one.
+            moment.planned = None
+            moment.last = time.monotonic()
+        _wake(redis, queue, job)
 
 
 def awake(queue: str, job: str = DRAIN_OUTBOX) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import MutableMapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from babel.core import Locale
 from babel.dates import format_skeleton
 from flask import Flask, current_app, has_request_context, request, url_for
+from flask.templating import Environment
 from flask_babel import (
     format_date,
     format_datetime,
@@ -35,6 +37,18 @@ from portal.core.status_labels import known_statuses, status_label, status_tone
 _LETTERS_THEN_DIGIT = re.compile(r"([A-Za-z]{2,})(\d)")
 _SPRITE = "vendor/icons.svg"
 _ICON_NAME = re.compile(r"[a-z0-9-]+")
+
+
+class Templates(Environment):
+    """Flask's templates with their globals in one dictionary.
+
+    Jinja's own chain of dictionaries follows later changes of the globals, which are not made here, and costs a page
+    with a dozen imports a tenth of its time.
+    """
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """The globals of one template."""
+        return {**self.globals, **(d or {})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,14 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 )
-_SECURITY_HEADERS = (
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("X-Frame-Options", "DENY"),
-)
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+_NOT_LOGGED = {"static", "health.healthz", "health.readyz", "health.metrics_page"}
 # PostgreSQL: deadlock, serialization failure, lock time-out, statement time-out.
 _BUSY_STATES = {"40P01", "40001", "55P03", "57014"}
 # What kind of trouble a status stands for, for programs that decide by it what to do next.
@@ -62,29 +63,28 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
-    if response.status_code == 308:
+    path, endpoint, status = request.path, request.endpoint, response.status_code
+    if status == 308:
         _keep_on_this_site(response)
-    for name, value in _SECURITY_HEADERS:
-        if name not in headers:
-            headers[name] = value
-    if current_app.config["PORTAL_URL"].startswith("https://"):
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-    if request.path.startswith(MACHINE_PATHS):
-        headers.setdefault("Cache-Control", "no-store")
-    elif request.endpoint != "static" or response.status_code >= 400:
-        htmx.mark_varying(response)
-        headers.setdefault("Cache-Control", "no-store" if session.get("_user_id") else "no-cache, private")
     request_id = context.request_id()
-    if request_id:
-        headers["X-Request-ID"] = request_id
+    wanted = {**_SECURITY_HEADERS, "X-Request-ID": request_id} if request_id else dict(_SECURITY_HEADERS)
+    if current_app.config["PORTAL_URL"].startswith("https://"):
+        wanted["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    if path.startswith(MACHINE_PATHS):
+        wanted["Cache-Control"] = "no-store"
+    elif endpoint != "static" or status >= 400:
+        htmx.mark_varying(response)
+        wanted["Cache-Control"] = "no-store" if session.get("_user_id") else "no-cache, private"
+    there = {name.lower() for name in headers.keys()}  # noqa: SIM118  # a list of pairs, not a mapping
+    headers.extend((name, value) for name, value in wanted.items() if name.lower() not in there)
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    metrics.observe_request(request.method, request.endpoint, response.status_code, seconds)
-    if request.endpoint not in ("static", "health.healthz", "health.readyz", "health.metrics_page"):
+    metrics.observe_request(request.method, endpoint, status, seconds)
+    if endpoint not in _NOT_LOGGED:
         log.info(
             "request",
             method=request.method,
-            endpoint=request.endpoint,
-            status=response.status_code,
+            endpoint=endpoint,
+            status=status,
             milliseconds=round(seconds * 1000, 1),
             client=request.remote_addr,
         )

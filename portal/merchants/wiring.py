@@ -8,6 +8,7 @@ from portal import payments
 from portal.core import periodic
 from portal.extensions import csrf
 from portal.merchants import mails  # noqa: F401  # the mails register themselves
+from portal.merchants.api import docs
 from portal.merchants.api import routes as api
 from portal.merchants.outbound import delivering, events  # noqa: F401  # the outbox's handlers register themselves
 from portal.merchants.outbound import mails as webhook_mails  # noqa: F401  # the mail registers itself
@@ -24,6 +25,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(pay.bp)
     app.register_blueprint(purchases.bp)
     app.register_blueprint(api.bp)
+    app.register_blueprint(docs.bp)
     # No cookie is read there, and a key proves who asks.
     csrf.exempt(api.bp)
     payments.on_settled(PURPOSE, events.settle_session)

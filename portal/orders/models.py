@@ -84,6 +84,8 @@ PAYMENT_TRANSITIONS: Transitions[PaymentStatus] = {
     PaymentStatus.PENDING: frozenset({PaymentStatus.PARTIAL, PaymentStatus.PAID}),
     PaymentStatus.PARTIAL: frozenset({PaymentStatus.PAID, PaymentStatus.REFUNDED}),
     PaymentStatus.PAID: frozenset({PaymentStatus.REFUNDED}),
+    # The bank sent a refund back: the money is here again.
+    PaymentStatus.REFUNDED: frozenset({PaymentStatus.PARTIAL, PaymentStatus.PAID}),
 }
 
 
@@ -234,3 +236,34 @@ class EnrolmentGrant(Base):
     granted_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
     __table_args__ = (UniqueConstraint("enrolment_id", "order_line_id"),)
+
+
+class LineReturn(Base):
+    """An order line whose money went back and whose licences went with it; `restored_at` when the refund failed after
+    all. A line that was not handed over yet is not handed over any more."""
+
+    __tablename__ = "order_line_returns"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_line_id: Mapped[int] = mapped_column(ForeignKey("order_lines.id"))
+    # Of the money core, which this domain names by id only.
+    refund_id: Mapped[int] = mapped_column(ForeignKey("refunds.id"), index=True)
+    # Whether the refund named the line; otherwise it went because all money of the order did.
+    is_named: Mapped[bool]
+    # Whether licences were taken back then; they are given back with the money.
+    had_access: Mapped[bool]
+    returned_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    restored_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    line: Mapped[OrderLine] = relationship()
+
+    __table_args__ = (
+        # A line goes back once, until it is restored.
+        Index(
+            "uq_order_line_returns_standing",
+            "order_line_id",
+            unique=True,
+            postgresql_where=text("restored_at IS NULL"),
+            sqlite_where=text("restored_at IS NULL"),
+        ),
+    )

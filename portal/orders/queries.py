@@ -1,6 +1,6 @@
 """Reads of carts, orders and enrolments, for the customer's pages and for those who must know what somebody owns."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, exists, select
@@ -13,7 +13,7 @@ from portal.core.db import db
 from portal.core.money import tax_included
 from portal.core.paging import Page, paginate
 from portal.orders.errors import EnrolmentNotFound, OrderNotFound
-from portal.orders.models import Cart, CartLine, Enrolment, EnrolmentGrant, Order, OrderLine
+from portal.orders.models import Cart, CartLine, Enrolment, EnrolmentGrant, LineReturn, Order, OrderLine
 from portal.orders.services.cart import CartOwner, find_cart, is_available
 from portal.orders.services.placing import RETURN_PURPOSE
 
@@ -242,3 +242,11 @@ def orders_waiting_for(email: str) -> list[Order]:
             select(Order).where(Order.email == email, Order.user_id.is_(None), Order.paid_minor > 0).order_by(Order.id)
         )
     )
+
+
+def returned_line_ids(line_ids: Iterable[int]) -> set[int]:
+    """Which order lines were given back, with their licences."""
+    statement = select(LineReturn.order_line_id).where(
+        LineReturn.order_line_id.in_(list(line_ids)), LineReturn.restored_at.is_(None)
+    )
+    return set(db.session.scalars(statement))

@@ -9,9 +9,9 @@ from werkzeug.local import LocalProxy
 from portal import accounts, payments
 from portal.catalogue.queries import register_ownership
 from portal.core import periodic
-from portal.orders import jobs, mails, queries, visitor  # noqa: F401  # mails and jobs register themselves
+from portal.orders import invariants, jobs, mails, queries, visitor  # noqa: F401  # these register themselves
 from portal.orders.routes import cart, checkout, library, orders
-from portal.orders.services import fulfilling, placing
+from portal.orders.services import fulfilling, placing, returning
 from portal.orders.tracking import masked_email
 
 
@@ -23,6 +23,7 @@ def init_app(app: Flask) -> None:
     app.add_template_global(masked_email)
     register_ownership(queries.owned_package_ids)
     payments.on_settled(placing.PURPOSE, fulfilling.settle_order)
+    payments.on_returned(placing.PURPOSE, returning.return_money)
     payments.describes(placing.PURPOSE, fulfilling.describe_order)
     accounts.on_verified(fulfilling.claim_waiting_orders)
     accounts.on_signed_in(visitor.take_over_cart)

@@ -52,9 +52,30 @@ class Describes(Protocol):
     def __call__(self, session: PaymentSession) -> BillOfSale: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Money of a session that counted and went back; negative when it came back after all.
+
+    `positions` are the bill's lines that were given back whole, counted from 1; none for a part of the sum. Doing the
+    same refund twice is asked for once only.
+    """
+
+    refund_id: int
+    amount_minor: int
+    positions: frozenset[int]
+    keeps_access: bool
+
+
+class GivesBack(Protocol):
+    """Called when counted money went back, or came back."""
+
+    def __call__(self, session: PaymentSession, returned: Returned, *, at: datetime) -> None: ...
+
+
 _settled: dict[str, Settled] = {}
 _failed: dict[str, Settled] = {}
 _describes: dict[str, Describes] = {}
+_returned: dict[str, GivesBack] = {}
 
 
 def on_settled(purpose: str, hook: Settled) -> None:
@@ -72,6 +93,11 @@ def describes(purpose: str, hook: Describes) -> None:
     _describes[purpose] = hook
 
 
+def on_returned(purpose: str, hook: GivesBack) -> None:
+    """Register what happens when money of this purpose is given back. It runs in the transaction that books it."""
+    _returned[purpose] = hook
+
+
 def settled(session: PaymentSession, *, at: datetime) -> None:
     """Tell the seller that the money is here. Raises LookupError for a purpose nobody registered."""
     _settled[session.purpose](session, at=at)
@@ -87,3 +113,10 @@ def failed(session: PaymentSession, *, at: datetime) -> None:
 def bill_of(session: PaymentSession) -> BillOfSale:
     """What the session's money is for. Raises LookupError for a purpose nobody registered."""
     return _describes[session.purpose](session)
+
+
+def returned(session: PaymentSession, money: Returned, *, at: datetime) -> None:
+    """Tell the seller that counted money went back."""
+    hook = _returned.get(session.purpose)
+    if hook is not None:
+        hook(session, money, at=at)

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,6 +22,7 @@ from portal.core.ui import money
 from portal.payments.extension import current_registry
 from portal.payments.models import Invoice, InvoiceLine
 from portal.payments.providers.registry import UnknownProvider
+from portal.payments.refund_models import CreditNote
 
 log = structlog.get_logger(__name__)
 
@@ -66,25 +67,26 @@ class Paper:
 def lay_out(invoice: Invoice) -> Paper:
     """Write an invoice out in the current language."""
     currency = invoice.currency
-    issued_on, paid_on = _business_day(invoice.issued_at), _business_day(invoice.paid_at)
+    issued_on, paid_on = business_day(invoice.issued_at), business_day(invoice.paid_at)
     facts = [(_("Issued on"), format_date(issued_on)), (_("Paid on"), format_date(paid_on))]
     if invoice.subject_number:
         facts.append((_("Order"), invoice.subject_number))
     facts.append((_("Currency"), currency))
     return Paper(
-        language=_locale().language,
+        language=language_of().language,
         heading=_("Invoice"),
         number=invoice.number,
         notice=_("This is a test. No money was paid.") if invoice.session.mode == "test" else None,
         issued_on=issued_on,
-        seller=_seller(invoice.seller),
-        buyer=_buyer(invoice.buyer),
+        seller=seller_of(invoice.seller),
+        buyer=buyer_of(invoice.buyer),
         facts=tuple(facts),
         columns=(_("No."), _("Description"), _("Quantity"), _("Price"), _("Tax rate"), _("Net"), _("Tax"), _("Total")),
         lines=tuple(_line(line, currency) for line in invoice.lines),
         tax_columns=(_("Tax rate"), _("Net"), _("Tax"), _("Total")),
         taxes=tuple(
-            (_rate(rate), *(_number(amount, currency) for amount in amounts)) for rate, *amounts in tax_summary(invoice)
+            (rate_of(rate), *(figures(amount, currency) for amount in amounts))
+            for rate, *amounts in tax_summary(invoice)
         ),
         sums=((_("Net"), money(invoice.net_minor, currency)), (_("Tax"), money(invoice.tax_minor, currency))),
         total=money(invoice.gross_minor, currency),
@@ -92,10 +94,10 @@ def lay_out(invoice: Invoice) -> Paper:
     )
 
 
-def tax_summary(invoice: Invoice) -> list[tuple[int, int, int, int]]:
-    """Net, tax and gross of each tax rate, highest rate first; the columns add up to the invoice's totals."""
+def tax_summary(paper: Invoice | CreditNote) -> list[tuple[int, int, int, int]]:
+    """Net, tax and gross of each tax rate, highest rate first; the columns add up to the paper's totals."""
     sums: dict[int, list[int]] = {}
-    for line in invoice.lines:
+    for line in paper.lines:
         row = sums.setdefault(line.tax_rate_basis_points, [0, 0, 0])
         for index, amount in enumerate((line.net_minor, line.tax_minor, line.gross_minor)):
             row[index] += amount
@@ -104,8 +106,13 @@ def tax_summary(invoice: Invoice) -> list[tuple[int, int, int, int]]:
 
 def pdf(invoice: Invoice) -> bytes:
     """The invoice as PDF/A-3b in its own language; the same invoice gives the same bytes."""
-    with force_locale(invoice.locale):
-        paper = lay_out(invoice)
+    return print_paper(lambda: lay_out(invoice), locale=invoice.locale, issued_at=invoice.issued_at)
+
+
+def print_paper(lay: Callable[[], Paper], *, locale: str, issued_at: datetime) -> bytes:
+    """A paper as PDF/A-3b in a language; the same paper gives the same bytes."""
+    with force_locale(locale):
+        paper = lay()
         data = {
             "title": f"{paper.heading} {paper.number}",
             "lang": paper.language,
@@ -127,7 +134,7 @@ def pdf(invoice: Invoice) -> bytes:
             "page_of": _("Page %(page)s of %(pages)s", page="{page}", pages="{pages}"),
             "labels": {"seller": _("Seller"), "buyer": _("Buyer"), "total": _("Total")},
         }
-    return _typeset(json.dumps(_printable(data), ensure_ascii=False), issued_at=invoice.issued_at)
+    return _typeset(json.dumps(_printable(data), ensure_ascii=False), issued_at=issued_at)
 
 
 def _typeset(data: str, *, issued_at: datetime) -> bytes:
@@ -163,11 +170,11 @@ def _line(line: InvoiceLine, currency: str) -> tuple[str, ...]:
         str(line.position),
         line.description,
         str(format_decimal(line.quantity)),
-        _number(line.unit_gross_minor, currency),
-        _rate(line.tax_rate_basis_points),
-        _number(line.net_minor, currency),
-        _number(line.tax_minor, currency),
-        _number(line.gross_minor, currency),
+        figures(line.unit_gross_minor, currency),
+        rate_of(line.tax_rate_basis_points),
+        figures(line.net_minor, currency),
+        figures(line.tax_minor, currency),
+        figures(line.gross_minor, currency),
     )
 
 
@@ -185,7 +192,8 @@ def _notes(invoice: Invoice) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _seller(seller: Mapping[str, Any]) -> Party:
+def seller_of(seller: Mapping[str, Any]) -> Party:
+    """Who sells, as it was on the day of the sale."""
     rows = [part.strip() for part in _text(seller, "address").split(",")]
     if _text(seller, "tax_id"):
         rows.append(_("Tax ID: %(number)s", number=_text(seller, "tax_id")))
@@ -193,7 +201,7 @@ def _seller(seller: Mapping[str, Any]) -> Party:
     return Party(_text(seller, "name"), tuple(filter(None, rows)))
 
 
-def _buyer(buyer: Mapping[str, Any]) -> Party:
+def buyer_of(buyer: Mapping[str, Any]) -> Party:
     """Whoever sells says as much about the buyer as it knows; a company stands above its person."""
     names = [text for text in (_text(buyer, "company"), _text(buyer, "name")) if text]
     town = " ".join(filter(None, (_text(buyer, "postal_code"), _text(buyer, "city"))))
@@ -217,28 +225,30 @@ def _text(values: Mapping[str, Any], key: str) -> str:
 
 
 def _country(code: str) -> str:
-    return str(_locale().territories.get(code.upper(), code)) if code else ""
+    return str(language_of().territories.get(code.upper(), code)) if code else ""
 
 
-def _locale() -> Locale:
+def language_of() -> Locale:
+    """The language of the moment."""
     return get_locale() or Locale("en")
 
 
-def _business_day(at: datetime) -> date:
+def business_day(at: datetime) -> date:
     """The day where the business is, whatever the reader's time zone."""
     return at.astimezone(ZoneInfo(settings.current().business_timezone)).date()
 
 
-def _number(amount_minor: int, currency: str) -> str:
+def figures(amount_minor: int, currency: str) -> str:
     """An amount without its currency, for columns; always with all its decimal places."""
     places = digits(currency)
     pattern = "#,##0" + ("." + "0" * places if places else "")
     return str(format_decimal(Money(amount_minor, currency).to_decimal(), format=pattern))
 
 
-def _rate(basis_points: int) -> str:
+def rate_of(basis_points: int) -> str:
+    """A tax rate as people write it."""
     share = Decimal(basis_points) / BASIS_POINTS
-    return str(format_percent(share.normalize(), locale=_locale(), decimal_quantization=False))
+    return str(format_percent(share.normalize(), locale=language_of(), decimal_quantization=False))
 
 
 def _printable(value: Any) -> Any:

@@ -12,6 +12,7 @@ from portal.core import htmx
 from portal.core.access import logged_in
 from portal.core.paging import paginate
 from portal.payments import invoices
+from portal.payments.credit_notes import notes_of_invoices
 from portal.payments.invoice_paper import lay_out
 from portal.payments.models import Invoice
 
@@ -28,7 +29,8 @@ def index() -> ResponseReturnValue:
         before=request.args.get("before"),
         after=request.args.get("after"),
     )
-    return htmx.render("invoices/index.html", fragment="invoices/_results.html", page=page)
+    notes = notes_of_invoices([invoice.id for invoice in page.rows])
+    return htmx.render("invoices/index.html", fragment="invoices/_results.html", page=page, credit_notes=notes)
 
 
 @bp.get("/invoices/<number>")
@@ -36,7 +38,8 @@ def index() -> ResponseReturnValue:
 def show(number: str) -> ResponseReturnValue:
     """One invoice, for its customer or staff; a guest got it by mail."""
     invoice = invoices.get_invoice(number, viewer=cast("User", current_user))
-    return htmx.render("invoices/show.html", invoice=invoice, paper=lay_out(invoice))
+    notes = notes_of_invoices([invoice.id])[invoice.id]
+    return htmx.render("invoices/show.html", invoice=invoice, paper=lay_out(invoice), credit_notes=notes)
 
 
 @bp.get("/invoices/<number>.pdf")

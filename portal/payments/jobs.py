@@ -1,7 +1,7 @@
 """RQ entry points of the money core."""
 
 from portal.core import clock, queues
-from portal.payments.services import checking, draining
+from portal.payments.services import checking, draining, refund_desk
 
 
 @queues.job
@@ -21,3 +21,9 @@ def check_open_sessions() -> None:
 def recover_events() -> None:
     """Fetch events whose webhooks did not arrive."""
     checking.recover_events(at=clock.now())
+
+
+@queues.job
+def look_after_refunds() -> None:
+    """Hand refunds to a person whose end a provider has not told for long."""
+    refund_desk.flag_overdue(at=clock.now())

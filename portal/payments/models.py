@@ -189,11 +189,14 @@ class Payment(Base):
     # Why it does not count: after_failure, second_payment, wrong_amount, wrong_currency, wrong_mode.
     surplus_reason: Mapped[str | None] = mapped_column(String(32))
     received_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    # What goes back of it or has gone back: the sum of its refunds that did not fail, kept under the session's lock.
+    returned_minor: Mapped[int] = mapped_column(default=0, server_default="0")
 
     session: Mapped[PaymentSession] = relationship()
 
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount_positive"),
+        CheckConstraint("returned_minor BETWEEN 0 AND amount_minor", name="returned_within_amount"),
         # At most one payment counts for a session, whatever two workers believe at once.
         Index(
             "uq_payments_counted",
@@ -211,6 +214,11 @@ class Payment(Base):
     def amount(self) -> Money:
         """What came in."""
         return Money(self.amount_minor, self.currency)
+
+    @property
+    def rest_minor(self) -> int:
+        """What can still be given back."""
+        return self.amount_minor - self.returned_minor
 
 
 class EventStatus(StrEnum):
@@ -284,6 +292,15 @@ class ProviderEvent(Base):
         Index("ix_provider_events_status", "status", "id"),
         Index("ix_provider_events_payment", "payment_reference"),
         Index("ix_provider_events_session", "session_public_id", "id"),
+        # Events are stored in the order in which they come, so it grows at one end only.
+        Index("ix_provider_events_received_at", "received_at"),
+        # What was found by asking; costs a webhook nothing.
+        Index(
+            "ix_provider_events_asked",
+            "id",
+            postgresql_where=text("source = 'poll'"),
+            sqlite_where=text("source = 'poll'"),
+        ),
     )
 
 

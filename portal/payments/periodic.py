@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from portal.core import clock, periodic
 from portal.core.db import db
+from portal.payments import invariants  # noqa: F401  # they register themselves
 from portal.payments.services import accepting, draining
 
 
@@ -11,6 +12,7 @@ def register() -> None:
     """Put the money core's work on the list."""
     periodic.every(timedelta(seconds=30), "portal.payments.jobs.check_open_sessions")
     periodic.every(timedelta(minutes=10), "portal.payments.jobs.recover_events")
+    periodic.every(timedelta(hours=6), "portal.payments.jobs.look_after_refunds")
     periodic.sweeps(sweep_inbox)
 
 

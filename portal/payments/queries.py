@@ -1,11 +1,15 @@
 """Reads about money, for pages and for those who sell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from sqlalchemy.orm import selectinload
 
 from portal.core.db import db
 from portal.payments.models import EventStatus, Invoice, PaymentSession, ProviderEvent, SessionStatus
 from portal.payments.providers.base import Outcome
+from portal.payments.refund_models import Refund, RefundStatus
 from portal.payments.services.settling import facts_of
 
 LATE = timedelta(seconds=5)
@@ -81,3 +85,14 @@ def invoice_of_session(session_id: int) -> Invoice | None:
     """The invoice of a settled session."""
     invoice: Invoice | None = db.session.scalar(db.select(Invoice).where(Invoice.session_id == session_id))
     return invoice
+
+
+def money_back_of(session_ids: Sequence[int]) -> list[Refund]:
+    """What was given back to a buyer, or is on its way, with its credit notes, oldest first."""
+    statement = (
+        db.select(Refund)
+        .where(Refund.session_id.in_(list(session_ids)), Refund.status != RefundStatus.FAILED)
+        .order_by(Refund.id)
+        .options(selectinload(Refund.credit_notes))
+    )
+    return list(db.session.scalars(statement))

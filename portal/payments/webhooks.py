@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 bp = Blueprint("webhooks", __name__)
 LARGEST_BODY = 256 * 1024
+_LONGEST_HEADER = 120
 
 
 class TooLarge(PortalError):
@@ -53,10 +54,10 @@ def _accept(provider_name: str) -> Answer:
         answer = accept_webhook(provider, dict(request.headers.items()), body, at=at)
     except InvalidSignature as error:
         skew = round(error.skew.total_seconds()) if error.skew is not None else None
-        _note_refusal(provider_name, {"reason": error.reason.value, "skew_seconds": skew})
+        _note_refusal(provider_name, {"reason": error.reason.value, "skew_seconds": skew, **_sender(body)})
         raise
     except InvalidPayload as error:
-        _note_refusal(provider_name, {"reason": error.reason})
+        _note_refusal(provider_name, {"reason": error.reason, "is_signed": True, **_sender(body)})
         raise
     metrics.WEBHOOKS.labels(provider_name, answer.word).inc()
     return answer
@@ -71,6 +72,15 @@ def _read_body() -> bytes:
     if len(body) > LARGEST_BODY:
         raise TooLarge
     return body
+
+
+def _sender(body: bytes) -> dict[str, Any]:
+    """What tells a provider with a wrong secret from a scanner. Never a signature: it is a key for five minutes."""
+    return {
+        "size": len(body),
+        "content_type": request.headers.get("Content-Type", "")[:_LONGEST_HEADER],
+        "user_agent": request.headers.get("User-Agent", "")[:_LONGEST_HEADER],
+    }
 
 
 def _note_refusal(provider_name: str, detail: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from flask_migrate import upgrade
 from playwright.sync_api import Browser, Page, expect
 
 from portal import config, create_app
@@ -14,6 +13,7 @@ from portal.accounts.models import TokenPurpose
 from tests import factories
 from tests.accounts import support
 from tests.conftest import dispose, settings_for
+from tests.migrating import upgrade
 from tests.servers import browser as browsers
 from tests.servers import web
 

@@ -24,6 +24,8 @@ from portal.payments.models import (
     SessionStatus,
     Standing,
 )
+from portal.payments.refund_models import Dispute, DisputeStatus, Refund, RefundFlag, RefundOrigin
+from portal.payments.services.returning import record_refund
 
 numbers = itertools.count(1)
 
@@ -200,6 +202,28 @@ def make_invoice(session: PaymentSession, user: User | None = None, *, subject_n
             subject_number=subject_number, seller={"name": "Atelier Nord"}, buyer={"name": session.customer_name},
             locale="en", currency=session.currency, net_minor=gross - gross * 23 // 123, tax_minor=gross * 23 // 123,
             gross_minor=gross, provider="sandbox", provider_reference="ref", issued_at=at, paid_at=at, lines=[],
+        )
+    )  # fmt: skip
+
+
+def make_refund(payment: Payment, *, amount_minor: int = 100, flag: RefundFlag | None = None) -> Refund:
+    """A refund that waits for its answer, or for a person."""
+    key = uuid.uuid4().hex
+    with unit_of_work():
+        mine = db.session.get_one(Payment, payment.id)
+        return record_refund(
+            mine, amount_minor, origin=RefundOrigin.STAFF, request_key=key, by="admin@example.com", at=clock.now(),
+            flag=flag,
+        )  # fmt: skip
+
+
+def make_dispute(payment: Payment, *, amount_minor: int = 100, due_at: datetime | None = None) -> Dispute:
+    """A dispute that nobody has answered."""
+    return _keep(
+        Dispute(
+            payment_id=payment.id, session_id=payment.session_id, provider=payment.provider,
+            provider_reference=f"dp_{uuid.uuid4().hex[:8]}", status=DisputeStatus.NEEDS_RESPONSE,
+            amount_minor=amount_minor, currency=payment.currency, due_at=due_at, opened_at=clock.now(),
         )
     )  # fmt: skip
 

@@ -9,23 +9,34 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from portal.accounts.models import Role, User
+from portal.core import clock
 from portal.core.access import Access, level_of
-from portal.core.db import db
+from portal.core.db import db, unit_of_work
 from portal.core.mail import MailStatus
 from portal.core.state import StatusChange
+from portal.merchants.models import MerchantRequest
+from portal.merchants.services.merchants import request_merchant
 from portal.payments.models import EventStatus
 from tests import factories
 from tests.admin import support
 from tests.admin.reading import FRAGMENT
 from tests.browser_like import csrf_token
+from tests.merchants.support import make_merchant
 
 Login = Callable[[User], FlaskClient]
 LISTS = (
     "/admin", "/admin/orders", "/admin/customers", "/admin/catalogue", "/admin/payments", "/admin/invoices",
-    "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search",
+    "/admin/refunds", "/admin/disputes",
+    "/admin/webhooks", "/admin/mail", "/admin/jobs", "/admin/audit", "/admin/search", "/admin/merchants",
+    "/admin/invariants", "/admin/reconciliation", "/admin/webhooks/check",
 )  # fmt: skip
 # Only an administrator; everything else is open to all staff.
-FOR_ADMINS = {"admin.customer_role", "admin.change_customer_role"}
+FOR_ADMINS = {
+    "admin.customer_role", "admin.change_customer_role", "admin.payment_by_hand", "admin.decide_payment",
+    "admin.refund_payment", "admin.submit_refund_payment",
+    "admin.refund_order", "admin.submit_refund_order", "admin.ask_about_refund", "admin.decide_refund",
+    "admin.submit_decide_refund", "admin.decide_dispute", "admin.submit_decide_dispute",
+}  # fmt: skip
 HOSTILE = (
     "<script>alert(1)</script>{{7*7}}", '"><img src=x onerror=alert(1)>', "'--</textarea><svg onload=alert(1)>",
     "javascript:alert(1)", "\u202egnp.exe${7*7}",
@@ -45,7 +56,10 @@ def addresses(app: Flask) -> dict[str, str]:
     package = factories.make_package(is_published=False)
     order = support.make_order(user)
     session = support.make_session(order)
+    payment = support.make_payment(session, support.make_event(session, status=EventStatus.APPLIED))
     values = {
+        "refund_id": support.make_refund(payment).id,
+        "dispute_id": support.make_dispute(payment).id,
         "user_id": user.id,
         "package_id": package.id,
         "number": order.number,
@@ -53,6 +67,11 @@ def addresses(app: Flask) -> dict[str, str]:
         "event_id": support.make_event(session, status=EventStatus.FAILED).id,
         "mail_id": support.make_mail(user.email, order_id=order.id).id,
         "message_id": support.make_message().id,
+        "invariant_name": "paid_without_invoice",
+        "subject_id": session.id,
+        "provider_name": "sandbox",
+        "merchant_id": make_merchant(user).id,
+        "request_id": _request_of(factories.make_user()).id,
     }
     with app.test_request_context():
         return {
@@ -61,6 +80,13 @@ def addresses(app: Flask) -> dict[str, str]:
             )
             for rule in _rules(app)
         }
+
+
+def _request_of(user: User) -> MerchantRequest:
+    with unit_of_work():
+        return request_merchant(
+            user, name="A shop", contact_email=user.email, website="", message="Tea", at=clock.now()
+        )
 
 
 def _ask(browser: FlaskClient, rule: Rule, address: str, token: str | None = None) -> int:
@@ -130,6 +156,14 @@ def test_nonsense_in_the_address_gives_an_ordinary_page(office: FlaskClient, add
         answer = office.get(f"{address}?{query}", headers=FRAGMENT if "before" in query else {})
         # A search with one hit goes to it.
         assert answer.status_code in ((200, 303) if address == "/admin/search" else (200,)), query
+
+
+@pytest.mark.parametrize(
+    "query", ["before=-1", "before=99999999999999999999", "after=abc", "from=2026-02-31&to=x", "provider=god", "q=%00"]
+)
+def test_nonsense_about_refused_deliveries_gives_an_ordinary_page(office: FlaskClient, query: str) -> None:
+    assert office.get(f"/admin/webhooks?show=refused&{query}").status_code == 200
+    assert office.get(f"/admin/webhooks?show=nonsense&{query}").status_code == 200
 
 
 @pytest.mark.parametrize("address", LISTS)

@@ -15,11 +15,14 @@ from portal.core.mail import MailMessage, MailStatus
 from portal.core.money import Money
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.orders.models import OrderStatus, PaymentStatus
-from portal.payments.models import AttemptStatus, EventStatus, PaymentSession, ProviderEvent, SessionStatus
+from portal.payments.models import AttemptStatus, EventStatus, PaymentSession, ProviderEvent, SessionStatus, Standing
+from portal.payments.refund_models import RefundFlag
 from tests import factories
 from tests.admin import support
 from tests.admin.reading import FRAGMENT, audited, page, rows, words
 from tests.browser_like import post_form
+
+SURPLUS = {"standing": Standing.SURPLUS, "surplus_reason": "second_payment"}
 
 
 def test_an_empty_list_says_that_all_is_well(office: FlaskClient) -> None:
@@ -69,16 +72,20 @@ def test_every_queue_is_on_the_list(office: FlaskClient, app: Flask, alice: User
     support.make_session(at=now - timedelta(days=2))
     support.make_mail(status=MailStatus.FAILED)
     support.make_message()
+    payment = support.make_payment(without_invoice, support.make_event(status=EventStatus.APPLIED), **SURPLUS)
+    support.make_refund(payment, flag=RefundFlag.ELSEWHERE)
+    support.make_dispute(payment)
     counts = read_work_list(at=now, kind=None).counts
     assert counts == {
         WorkKind.CONFLICT: 1, WorkKind.UNMATCHED: 1, WorkKind.PARKED: 1, WorkKind.NO_INVOICE: 1,
         WorkKind.NO_ORDER: 1, WorkKind.UNFULFILLED: 1, WorkKind.LATE: 2, WorkKind.MAIL: 1, WorkKind.EFFECT: 1,
+        WorkKind.REFUND: 1, WorkKind.DISPUTE: 1,
     }  # fmt: skip
     text = page(office, "/admin")
     for words_of_a_queue in (
         "Money that does not fit 1", "Events without a payment 1", "Events that failed 1", "Paid without invoice 1",
         "Paid without order 1", "Paid, not delivered 1", "Payments without an end 2", "Failed mails 1",
-        "Failed jobs 1", "Everything 10",
+        "Failed jobs 1", "Refunds to look at 1", "Disputes 1", "Everything 12",
     ):  # fmt: skip
         assert words_of_a_queue in text
 

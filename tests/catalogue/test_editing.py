@@ -26,6 +26,7 @@ from portal.catalogue.services.values import values_of
 from portal.core import clock
 from portal.core.audit import AuditEvent
 from portal.core.db import db, unit_of_work
+from tests.crowd import all_at_once
 from tests.factories import make_package
 from tests.orders import shop
 
@@ -290,7 +291,7 @@ def _stamps_of_a_crowd(app: Flask, packages: list[Package]) -> int:
         with unit_of_work():
             services.publish_package(package_id, by=BY, at=at)
 
-    shop.all_at_once(app, [lambda package_id=package_id: publish(package_id) for package_id in ids])  # type: ignore[misc]  # bound now
+    all_at_once(app, [lambda package_id=package_id: publish(package_id) for package_id in ids])  # type: ignore[misc]  # bound now
     db.session.expire_all()
     return len(set(db.session.scalars(select(Package.updated_at))))
 

@@ -74,6 +74,28 @@ def test_a_wrong_value_is_named(name: str, values: list[str]) -> None:
         assert named(environment) == [name], value
 
 
+BTCPAY = {
+    "BTCPAY_URL": "https://btcpay.example.com/sub",
+    "BTCPAY_API_KEY": "k",
+    "BTCPAY_STORE_ID": "s",
+    "BTCPAY_WEBHOOK_SECRET": "one,two",
+}
+
+
+def test_btcpay_is_set_whole_or_not_at_all() -> None:
+    assert named(BTCPAY) == []
+    for name in BTCPAY:
+        assert named({**BTCPAY, name: ""}) == [name]
+    assert named({**BTCPAY, "BTCPAY_WEBHOOK_SECRET": " , "}) == ["BTCPAY_WEBHOOK_SECRET"]
+    for url in ("btcpay.example.com", "ftp://x", "http://["):
+        assert named({**BTCPAY, "BTCPAY_URL": url}) == ["BTCPAY_URL"]
+
+
+def test_production_talks_to_btcpay_over_https() -> None:
+    assert named({**GOOD, **BTCPAY}) == []
+    assert named({**GOOD, **BTCPAY, "BTCPAY_URL": "http://btcpay.example.com"}) == ["BTCPAY_URL"]
+
+
 def test_every_problem_is_told_at_once() -> None:
     assert named({"PORTAL_URL": "x", "REDIS_URL": "y", "LOG_LEVEL": "z"}) == ["LOG_LEVEL", "PORTAL_URL", "REDIS_URL"]
     assert named({"SMTP_PORT": "a", "TRUSTED_PROXIES": "b"}) == ["TRUSTED_PROXIES", "SMTP_PORT"]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_migrate import upgrade
 from sqlalchemy import event, select
 
 from portal import create_app
@@ -23,6 +22,7 @@ from portal.payments.models import ProviderEvent
 from tests import factories
 from tests.browser_like import csrf_token
 from tests.conftest import DATABASES, settings_for
+from tests.migrating import upgrade
 from tests.payments import signed
 from tests.servers import postgres
 from tests.servers.redis import RedisServer

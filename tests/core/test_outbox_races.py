@@ -212,6 +212,30 @@ def test_a_thousand_publications_make_one_wake_up_job(app: Flask) -> None:
     assert len(jobs()) == 1, "after its job began, a queue is woken anew"
 
 
+def test_wake_ups_that_follow_closely_are_gathered_and_none_is_forgotten(app: Flask) -> None:
+    queues.connection().config_resetstat()
+    for _ in range(500):
+        queues.wake_often("files")
+    assert queues.connection().info("commandstats")["cmdstat_set"]["calls"] < 250
+    assert len(jobs()) == 1, "the first goes out at once"
+    # A worker looks before the last of them has committed, so there has to be another wake-up.
+    work_off()
+    queues.wake_often("files")
+    app.extensions["gathered_wake_ups"].wait()
+    assert len(jobs()) == 1
+
+
+def test_a_gathered_wake_up_without_redis_hurts_nobody(app: Flask, own_redis: RedisServer) -> None:
+    own_redis.kill()
+    for _ in range(3):
+        queues.wake_often("files")
+    app.extensions["gathered_wake_ups"].wait()
+    own_redis.start()
+    queues.wake_often("files")
+    app.extensions["gathered_wake_ups"].wait()
+    assert len(jobs()) == 1
+
+
 def test_nothing_is_enqueued_for_what_was_rolled_back(app: Flask) -> None:
     with pytest.raises(ValueError), unit_of_work():
         outbox.publish("test.raced", number=1)

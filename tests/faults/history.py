@@ -26,10 +26,12 @@ from portal.accounts.models import Role
 from portal.core import clock, outbox
 from portal.core.db import db, unit_of_work
 from portal.core.errors import PortalError
+from portal.core.money import Money
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.queues import QueueName
-from portal.payments.models import EventStatus, ProviderEvent
+from portal.payments.models import EventStatus, Payment, ProviderEvent
 from portal.payments.services import checking, draining
+from portal.payments.services.refunding import Wish, request_refund
 from tests import factories, sandbox
 from tests.fakes.stripe.wire import ApiError
 from tests.faults.portal import Buyer, Portal, Unfinished, installed
@@ -81,7 +83,7 @@ class Siege:
         mine: list[Buyer] = []
         actions: list[tuple[int, Callable[[random.Random, list[Buyer]], str]]] = [
             (5, self._buy), (5, self._pay), (2, self._leave), (2, self._look), (2, self._pay_again), (1, self._staff),
-            (1, self._provider_acts),
+            (1, self._provider_acts), (2, self._give_back),
         ]  # fmt: skip
         end = time.monotonic() + seconds
         with self.portal.app.app_context():
@@ -151,12 +153,35 @@ class Siege:
         control = self.portal.stripe.control
         paid = [one["id"] for one in self.portal.stripe.world.all("payment_intent") if one["status"] == "succeeded"]
         events = self.portal.stripe.world.all("event")
-        if paid and choose.random() < 0.3:
+        if paid and choose.random() < 0.2:
             control.refund(choose.choice(paid), 100)
             return "refunded at the provider"
+        given = [one["id"] for one in self.portal.stripe.world.all("refund") if one["status"] == "succeeded"]
+        if given and choose.random() < 0.2:
+            control.fail_refund(choose.choice(given))
+            return "a refund came back"
+        if paid and choose.random() < 0.1:
+            dispute = control.dispute(choose.choice(paid))
+            if choose.random() < 0.7:
+                control.close_dispute(dispute["id"], choose.choice(["won", "lost"]))
+            return "disputed at the bank"
         if events:
             control.resend(choose.choice(events)["id"])
         return "resent a webhook"
+
+    def _give_back(self, choose: random.Random, _mine: list[Buyer]) -> str:
+        """Staff give money back: all of a payment's rest, or a part, sometimes more than is left."""
+        ids = db.session.scalars(select(Payment.session_id)).all()
+        if not ids:
+            return "nothing to give back yet"
+        amount = Money(choose.choice([100, 2500, 4900]), "PLN") if choose.random() < 0.7 else None
+        wish = Wish((choose.choice(ids),), key=f"{choose.getrandbits(80):020x}", amount=amount)
+        try:
+            with unit_of_work():
+                request_refund(wish, by="staff@example.com", at=clock.now())
+        except PortalError as error:
+            return f"refund refused: {type(error).__name__}"
+        return "gave money back"
 
     def _staff(self, choose: random.Random, _mine: list[Buyer]) -> str:
         """Resolve a conflict, or run a parked event or effect again."""

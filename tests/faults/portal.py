@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import requests
 from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy import select
 
 from portal import config, create_app
@@ -22,6 +21,7 @@ from portal.orders.models import Enrolment, Order
 from portal.payments.models import PaymentSession
 from tests import factories, invariants
 from tests.fakes.stripe import FakeStripe
+from tests.migrating import upgrade
 from tests.servers import processes, redis, web
 
 SANDBOX_SECRET = "whsec_c2FuZGJveC1zZWNyZXQtZm9yLXRlc3RzLW9ubHk="

@@ -8,7 +8,11 @@ from flask import Flask
 from sqlalchemy import Engine, MetaData, PrimaryKeyConstraint, create_engine, text
 from sqlalchemy.orm import Session
 
-from portal.core.db import Base, db
+from portal.core import clock
+from portal.core.db import Base, db, unit_of_work
+from portal.core.money import Money
+from portal.payments.models import PaymentSession
+from portal.payments.services.refunding import Wish, request_refund
 from tests import factories, invariants
 from tests.orders import shop
 
@@ -32,6 +36,10 @@ def healthy(app: Flask, tmp_path: Path) -> Path:
     bundle = factories.make_package(price_minor=12900, children=[first, second])
     shop.buy(app, app.test_client(), bundle, email="one@example.com")
     shop.ready(app.test_client(), second, email="two@example.com")
+    with unit_of_work():
+        session_id = db.session.scalars(db.select(PaymentSession.id)).one()
+        wish = Wish((session_id,), key="k" * 20, amount=Money(1000, "PLN"))
+        request_refund(wish, by="admin@example.com", at=clock.now())
     shop.work(app, with_mail=True)
     assert invariants.check(db.session, is_quiet=True) == []
     path = tmp_path / "healthy.db"
@@ -72,6 +80,11 @@ def twice(table: str) -> str:
     return f'INSERT INTO "{table}" (id, {names}) SELECT id + 1000, {names} FROM "{table}"'
 
 
+DISPUTE = (
+    "INSERT INTO disputes (id, payment_id, session_id, provider, provider_reference, status, amount_minor, currency, "
+    "evidence, opened_at, closed_at, refund_id) VALUES "
+    "(1, 1, 1, 'sandbox', 'dp_1', '{status}', 5, 'PLN', '', '2026-11-24', {closed}, {refund})"
+)
 BREACHES = [
     (twice("provider_events"), "is stored more than once"),
     (twice("payments"), "is on the books more than once"),
@@ -101,8 +114,8 @@ BREACHES = [
     ("UPDATE invoice_lines SET net_minor = net_minor + 1", "does not add up"),
     ("UPDATE invoices SET gross_minor = 1", "is not about what was paid"),
     ("UPDATE order_lines SET description = 'Renamed'", "has other lines than order"),
-    ("UPDATE invoices SET number = 'INV-2026-00007'", "the invoice numbers of"),
-    ("UPDATE number_sequences SET value = value + 1", "the invoice numbers of"),
+    ("UPDATE invoices SET number = 'INV-2026-00007'", "the numbers of"),
+    ("UPDATE number_sequences SET value = value + 1", "the numbers of"),
     ("UPDATE status_changes SET actor = ''", "by nobody"),
     ("DELETE FROM status_changes WHERE became = 'fulfilled'", "began as fulfilled"),
     ("UPDATE orders SET status = 'cancelled'", "its history ends with"),
@@ -120,6 +133,22 @@ BREACHES = [
     (twice("outbox_messages"), "its cart is emptied 2 times"),
     ("UPDATE outbox_messages SET key = 'one'", "effect one was written"),
     (twice("audit_events"), "was fulfilled 2 times"),
+    ("UPDATE refunds SET amount_minor = 99999", "its refunds are 99999"),
+    ("UPDATE payments SET returned_minor = 0", "has 0 set aside, its refunds are 1000"),
+    ("UPDATE refunds SET currency = 'EUR'", "is not of its payment"),
+    ("UPDATE credit_notes SET net_minor = net_minor + 1", "does not add up"),
+    ("UPDATE credit_note_lines SET tax_minor = tax_minor + 1", "of its lines is another one"),
+    ("DELETE FROM credit_notes", "credited otherwise"),
+    (twice("credit_notes"), "has 2 credit notes"),
+    ("UPDATE credit_notes SET invoice_id = 999", "on another invoice"),
+    ("UPDATE credit_note_lines SET gross_minor = 99999", "credited are 99999"),
+    ("UPDATE credit_notes SET number = 'CN-2026-00007'", "the numbers of CN"),
+    ("UPDATE orders SET refunded_minor = 999", "has 999 refunded, its refunds are 1000"),
+    ("UPDATE orders SET payment_status = 'refunded'", "1000 of 12900 went back"),
+    ("DELETE FROM mail_messages WHERE template = 'refund_given'", "the buyer was told 0 times"),
+    (DISPUTE.format(status="won", closed="NULL", refund="NULL"), "was closed at None"),
+    (DISPUTE.format(status="won", closed="'2026-11-24'", refund="1"), "and booked out with 1000"),
+    ("UPDATE status_changes SET was = 'pending' WHERE entity = 'refunds'", "jumps from"),
 ]
 WAITING = [
     ("UPDATE provider_events SET status = 'pending'", "is pending"),
@@ -127,6 +156,7 @@ WAITING = [
     ("UPDATE outbox_messages SET status = 'failed'", "is failed"),
     ("UPDATE payment_attempts SET status = 'unknown'", "is still unknown"),
     ("UPDATE mail_messages SET status = 'queued'", "is still queued"),
+    ("UPDATE refunds SET status = 'asking'", "refund 1 is still asking"),
     ("UPDATE payments SET provider_reference = 'another'", "we know nothing of it"),
 ]
 

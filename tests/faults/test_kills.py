@@ -15,8 +15,11 @@ from sqlalchemy import update
 
 from portal.core import clock
 from portal.core.db import db
+from portal.core.money import Money
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.payments.models import EventStatus, ProviderEvent
+from portal.payments.refund_models import CreditNote
+from portal.payments.services.refunding import Wish, request_refund
 from tests.faults.portal import Buyer, Portal, committed, wait_for
 from tests.servers import web
 
@@ -41,6 +44,15 @@ IN_THE_WEB_SERVER = (
     "start-after-provider",
     "accept-after-insert",
 )
+IN_A_REFUND = (
+    "refund-before-provider",
+    "refund-after-provider",
+    "refund-after-status",
+    "refund-after-order",
+    "refund-before-commit",
+)
+# Inside the form's own transaction: tests/payments/test_refunds.py lets it fail there, and nothing of it remains.
+BY_RAISING = ("refund-after-record",)
 # Stuck work goes on within this time without a person; a lease may be no longer, sweep and start included.
 RESUMED_WITHIN = timedelta(seconds=90)
 
@@ -52,7 +64,7 @@ def points_in_the_code() -> set[str]:
 
 
 def test_every_point_is_tried() -> None:
-    assert points_in_the_code() == {*IN_THE_WORKER, *IN_THE_WEB_SERVER}
+    assert points_in_the_code() == {*IN_THE_WORKER, *IN_THE_WEB_SERVER, *IN_A_REFUND, *BY_RAISING}
 
 
 def names(folder: Path) -> set[str]:
@@ -104,6 +116,30 @@ def test_the_worker_dies_at_every_point(portal: Portal, marks: Path) -> None:
         assert names(marks) == set(IN_THE_WORKER)
         assert portal.is_unlocked(number)
         assert {len(ids) for to, ids in letters_by_id(portal).items() if buyer.email in to} == {2}
+
+
+def test_the_worker_dies_at_every_point_of_a_refund(portal: Portal, marks: Path) -> None:
+    """The process that asks the provider is killed at each point in turn; the money goes back once."""
+    with portal.serve(), portal.work(PORTAL_FAULTS=armed(IN_A_REFUND, marks)), Buyer(portal) as buyer:
+        number = buyer.order(provider="stripe")
+        buyer.pay()
+        wait_for(lambda: portal.is_unlocked(number))
+        session_id = portal.session_of(number).id
+        # A webhook would end the refund before the worker comes to the later points.
+        portal.stripe.webhooks.wait_idle(10)
+        portal.stripe.control.set_webhooks(lose_rate=1.0)
+        with committed():
+            wish = Wish((session_id,), key="k" * 20, amount=Money(1000, "PLN"))
+            request_refund(wish, by="admin@example.com", at=clock.now())
+
+        def has_recovered() -> bool:
+            let_leases_end()
+            return portal.order(number).refunded_minor == 1000 and not portal.check(is_quiet=True)
+
+        wait_for(has_recovered, seconds=60, say=lambda: f"{names(marks)} {portal.check(is_quiet=True)}")
+        assert names(marks) == set(IN_A_REFUND)
+        assert [one["amount"] for one in portal.stripe.world.all("refund")] == [1000]
+        assert len(db.session.scalars(db.select(CreditNote)).all()) == 1
 
 
 def test_the_whole_worker_dies_in_the_middle_of_settling(portal: Portal) -> None:

@@ -1,11 +1,8 @@
 """Shopping in tests as a person does it: forms with tokens, the sandbox's hosted page, the worker's second."""
 
 import re
-import threading
-from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -129,29 +126,6 @@ def letters() -> list[EmailMessage]:
     """Every mail that was sent, oldest first."""
     files = sorted(mail.mailbox_folder().glob("*.eml"))
     return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in files]
-
-
-def all_at_once(app: Flask, work: list[Callable[[], Any]]) -> list[Any]:
-    """Run everything in a thread of its own, released by one barrier. An exception is a result as well."""
-    barrier = threading.Barrier(len(work))
-    results: list[Any] = []
-
-    def run(one: Callable[[], Any]) -> None:
-        with app.app_context():
-            barrier.wait()
-            try:
-                results.append(one())
-            except Exception as error:  # noqa: BLE001  # what went wrong is what the test looks at
-                results.append(error)
-            finally:
-                db.session.remove()
-
-    threads = [threading.Thread(target=run, args=(one,)) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def twin(app: Flask, browser: FlaskClient) -> FlaskClient:

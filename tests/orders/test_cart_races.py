@@ -14,6 +14,7 @@ from portal.core.db import db, unit_of_work
 from portal.orders.models import Cart, CartLine
 from portal.orders.services import cart as carts
 from portal.orders.services.cart import CartOwner
+from tests.crowd import all_at_once
 from tests.factories import make_package
 from tests.orders import shop
 
@@ -30,7 +31,7 @@ def adding(owner: CartOwner, slug: str) -> Callable[[], Any]:
 
 def test_twenty_clicks_at_once_are_twenty_licences_in_one_line(app: Flask, alice: User) -> None:
     package = make_package()
-    results = shop.all_at_once(app, [adding(CartOwner(user_id=alice.id), package.slug)] * CROWD)
+    results = all_at_once(app, [adding(CartOwner(user_id=alice.id), package.slug)] * CROWD)
     assert results == [None] * CROWD
     assert len(db.session.scalars(select(Cart)).all()) == 1
     assert db.session.scalars(select(CartLine.quantity)).all() == [CROWD]
@@ -40,7 +41,7 @@ def test_two_currencies_at_once_are_still_one_currency(app: Flask, alice: User) 
     zloty, dollar = make_package(), make_package(currency="USD")
     owner = CartOwner(user_id=alice.id)
     with faults.arm("cart-after-lock", "sleep:0.05"):
-        shop.all_at_once(app, [adding(owner, zloty.slug), adding(owner, dollar.slug)] * 3)
+        all_at_once(app, [adding(owner, zloty.slug), adding(owner, dollar.slug)] * 3)
     shop.look_again()
     assert len({line.currency for line in db.session.scalars(select(CartLine))}) == 1
 
@@ -51,7 +52,7 @@ def test_without_the_lock_two_currencies_meet(app: Flask, alice: User, monkeypat
     with unit_of_work():
         carts._open_cart(owner, clock.now())
     without_lock(monkeypatch)
-    shop.all_at_once(app, [adding(owner, zloty.slug), adding(owner, dollar.slug)])
+    all_at_once(app, [adding(owner, zloty.slug), adding(owner, dollar.slug)])
     shop.look_again()
     is_broken = len({line.currency for line in db.session.scalars(select(CartLine))}) == 2
     # SQLite has one writer at a time by itself: there is nothing to take away.

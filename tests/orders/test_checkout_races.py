@@ -19,6 +19,7 @@ from portal.orders.models import Order
 from portal.orders.services import placing
 from portal.payments.models import PaymentAttempt, PaymentSession
 from portal.payments.services.sessions import fail_session
+from tests.crowd import all_at_once
 from tests.factories import make_package
 from tests.orders import shop
 
@@ -39,7 +40,7 @@ def presses(app: Flask, client: FlaskClient, count: int = CROWD) -> list[Callabl
 
 def test_twenty_presses_at_once_are_one_order_and_the_same_page_for_all(app: Flask, client: FlaskClient) -> None:
     shop.ready(client, make_package())
-    answers = shop.all_at_once(app, presses(app, client))
+    answers = all_at_once(app, presses(app, client))
     shop.look_again()
     assert len(set(answers)) == 1, answers
     status, page = answers[0]
@@ -62,14 +63,14 @@ def test_without_the_key_every_press_is_an_order(
         return order
 
     monkeypatch.setattr(placing, "_order_from", careless)
-    shop.all_at_once(app, presses(app, client, 4))
+    all_at_once(app, presses(app, client, 4))
     shop.look_again()
     assert len(db.session.scalars(select(Order)).all()) > 1
 
 
 def test_paying_again_in_two_windows_opens_one_payment(app: Flask, client: FlaskClient) -> None:
     order = order_with_a_failed_payment(client)
-    shop.all_at_once(app, [paying_again(order.id)] * 8)
+    all_at_once(app, [paying_again(order.id)] * 8)
     assert len(shop.sessions()) == 2
 
 
@@ -86,7 +87,7 @@ def test_without_the_lock_paying_again_in_two_windows_opens_two_payments(
 
     monkeypatch.setattr(placing.payments, "sessions_of", slowly)
     monkeypatch.setattr(placing, "_lock_order", lambda order: None)
-    shop.all_at_once(app, [paying_again(order.id)] * 2)
+    all_at_once(app, [paying_again(order.id)] * 2)
     is_broken = len(shop.sessions()) == 3
     # SQLite has one writer at a time by itself: there is nothing to take away.
     assert is_broken == (db.engine.dialect.name == "postgresql")
@@ -124,7 +125,7 @@ def test_a_package_cannot_be_deleted_while_it_is_being_ordered(app: Flask, clien
             results.append("kept")
 
     with faults.arm("place-before-commit", "sleep:0.3"):
-        answers = shop.all_at_once(app, [*presses(app, client, 1), delete])
+        answers = all_at_once(app, [*presses(app, client, 1), delete])
     placed = [answer for answer in answers if isinstance(answer, tuple)]
     shop.look_again()
     ordered = len(db.session.scalars(select(Order)).all())

@@ -1,16 +1,19 @@
 """A purpose of the tests' own, so that the money core is tested without anything that is sold."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from flask import Flask
+from werkzeug.serving import make_server
 
 from portal import payments
 from portal.payments import BillLine, BillOfSale, hooks
 from portal.payments.models import PaymentSession
 from portal.payments.providers.registry import Registry
+from tests.fakes.payu import CLIENT_SECRET, POS_ID, SECOND_KEY, FakePayU
 from tests.fakes.stripe import FakeStripe
 
 
@@ -53,6 +56,38 @@ def fake_stripe(app: Flask) -> Iterator[FakeStripe]:
     with FakeStripe(webhook_url="") as fake:
         settings = replace(
             app.config["SETTINGS"], stripe_api_base=fake.url, stripe_secret_key=fake.api_key, sandbox_enabled=False
+        )
+        before = app.extensions["payment_registry"]
+        app.extensions["payment_registry"] = Registry(settings)
+        yield fake
+        app.extensions["payment_registry"] = before
+
+
+@pytest.fixture
+def served(app: Flask) -> Iterator[str]:
+    """The application behind a real socket, for whoever has to post to it; its address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+@pytest.fixture
+def payu_company(app: Flask, served: str) -> Iterator[FakePayU]:
+    """A PayU of our own that the application calls, and that notifies the application over HTTP."""
+    with FakePayU() as fake:
+        settings = replace(
+            app.config["SETTINGS"],
+            portal_url=served,
+            payu_api_url=fake.url,
+            payu_merchant_id=POS_ID,
+            payu_secret_key=CLIENT_SECRET,
+            payu_webhook_secret=SECOND_KEY,
+            stripe_secret_key="",
+            sandbox_enabled=False,
         )
         before = app.extensions["payment_registry"]
         app.extensions["payment_registry"] = Registry(settings)

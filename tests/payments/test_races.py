@@ -1,6 +1,5 @@
 """A hundred deliveries at one moment; each race has a control twin that shows the bug with the guard off."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,31 +15,11 @@ from portal.core import faults
 from portal.core.db import db
 from portal.payments.models import Invoice, Payment, PaymentSession, ProviderEvent, SessionStatus
 from portal.payments.services import draining, settling
+from tests.crowd import all_at_once
 from tests.payments import signed
 from tests.payments.conftest import Sold
 
 CROWD = 100
-
-
-def all_at_once(app: Flask, work: list[Callable[[], Any]]) -> list[Any]:
-    """Run everything in a thread of its own, released by one barrier; results in no order."""
-    barrier = threading.Barrier(len(work))
-    results: list[Any] = []
-
-    def run(one: Callable[[], Any]) -> None:
-        with app.app_context():
-            barrier.wait()
-            try:
-                results.append(one())
-            finally:
-                db.session.remove()
-
-    threads = [threading.Thread(target=run, args=(one,)) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def test_one_event_a_hundred_times_at_once_is_one_row_and_one_sale(app: Flask, sold: Sold) -> None:

@@ -21,6 +21,7 @@ from portal.payments.models import (
     SessionStatus,
     Standing,
 )
+from portal.payments.refund_models import Refund, RefundFlag, RefundOrigin, RefundStatus
 from portal.payments.services.draining import drain_inbox, rematch_unmatched
 from tests.payments import signed
 from tests.payments.conftest import Sold
@@ -318,8 +319,10 @@ def test_a_refund_made_at_the_provider_is_seen_by_staff(client: FlaskClient) -> 
     signed.post(client, signed.checkout_event(session))
     drain_inbox()
     assert signed.post(client, refund_event(session)).get_json() == {"status": "accepted"}
-    assert events()[1].status is EventStatus.CONFLICT
+    assert events()[1].status is EventStatus.APPLIED
     assert events()[1].session_public_id == session.public_id
+    [refund] = db.session.scalars(db.select(Refund))
+    assert (refund.origin, refund.flag) == (RefundOrigin.PROVIDER, RefundFlag.ELSEWHERE)
     assert "WEBHOOK_STRIPE_REFUNDED" in db.session.scalars(db.select(AuditEvent.event)).all()
 
 
@@ -330,7 +333,8 @@ def test_a_refund_that_overtakes_its_payment_is_seen_too(client: FlaskClient) ->
     drain_inbox()
     drain_inbox()
     assert status_of(session) is SessionStatus.PAID
-    assert events()[0].status is EventStatus.CONFLICT
+    assert events()[0].status is EventStatus.APPLIED
+    assert db.session.scalars(db.select(Refund.status)).all() == [RefundStatus.SUCCEEDED]
 
 
 def test_a_refund_of_somebody_elses_payment_stays_ignored(client: FlaskClient) -> None:

@@ -3,6 +3,7 @@
 One line a route and method: method, address (converters left out), endpoint, access level, then marks:
 `own` - what it shows belongs to somebody; a stranger gets 404, whatever their level, unless staff have a page for it.
 `recent` - the password must have been given in the last 15 minutes.
+`key` - for programs with an API key, which stands for the cookie and the token; nobody else gets past 401.
 `signed` - no form posts to it: who may is decided by a signature, so there is no CSRF token.
 """
 
@@ -34,9 +35,41 @@ GET  /orders/<number>/cancelled                      orders.cancelled           
 POST /orders/<number>/pay                            orders.pay                         public own
 GET  /sandbox/<reference>                            sandbox.show                       public
 POST /sandbox/<reference>                            sandbox.act                        public
+GET  /pay/chain/<reference>                          web3.show                          public
 GET  /session/<public_id>/status                     payments.session_status            public
 POST /webhooks/<provider_name>                       webhooks.receive                   public signed
 POST /api/v1/webhooks/<provider_name>                webhooks.receive_always_200        public signed
+
+GET  /pay/<public_id>                                pay.show                           public
+POST /pay/<public_id>                                pay.start                          public
+GET  /pay/<public_id>/return                         pay.returned                       public
+GET  /pay/<public_id>/cancelled                      pay.cancelled                      public
+GET  /pay/brand/<public_id>.css                      pay.brand                          public
+GET  /access/<token>                                 purchases.open_link                public
+GET  /purchases/<public_id>                          purchases.show                     public
+GET  /purchases/<public_id>/invoice.pdf              purchases.invoice_pdf              public
+GET  /api/v1/sessions                                api.list_sessions                  public key
+POST /api/v1/sessions                                api.create_session                 public key
+GET  /api/v1/sessions/<public_id>                    api.read_session                   public key
+GET  /docs                                           docs.show                          public
+GET  /docs/openapi.json                              docs.openapi_json                  public
+GET  /merchant                                       merchant.overview                  verified
+POST /merchant/request                               merchant.request_merchant          verified
+GET  /merchant/keys                                  merchant.keys                      verified own
+GET  /merchant/keys/new                              merchant.new_key                   verified own recent
+POST /merchant/keys/new                              merchant.create_key                verified own recent
+GET  /merchant/keys/<key_id>/rotate                  merchant.show_rotate               verified own recent
+POST /merchant/keys/<key_id>/rotate                  merchant.rotate_key                verified own recent
+GET  /merchant/keys/<key_id>/secret                  merchant.show_sealed               verified own recent
+POST /merchant/keys/<key_id>/secret                  merchant.reveal_key                verified own recent
+POST /merchant/keys/<key_id>/revoke                  merchant.revoke_key                verified own
+GET  /merchant/sessions                              merchant.sessions                  verified own
+GET  /merchant/sessions/new                          merchant.new_session               verified own
+POST /merchant/sessions/new                          merchant.create_session            verified own
+GET  /merchant/sessions/<public_id>                  merchant.session                   verified own
+POST /merchant/sessions/<public_id>/revoke-link      merchant.revoke_link               verified own
+GET  /merchant/invoices                              merchant.invoices                  verified own
+GET  /merchant/invoices/<public_id>.pdf              merchant.invoice_pdf               verified own
 
 GET  /login                                          accounts.log_in                    public
 POST /login                                          accounts.submit_log_in             public
@@ -65,6 +98,8 @@ GET  /orders                                         orders.index               
 GET  /orders/<number>                                orders.detail                      logged_in own
 GET  /invoices/<number>                              invoices.show                      logged_in own
 GET  /invoices/<number>.pdf                          invoices.pdf                       logged_in own
+GET  /credit-notes/<number>                         credit_notes.show                  logged_in own
+GET  /credit-notes/<number>.pdf                     credit_notes.pdf                   logged_in own
 GET  /account                                        accounts.profile                   logged_in
 POST /account                                        accounts.submit_profile            logged_in
 GET  /account/addresses                              accounts.addresses                 verified
@@ -116,6 +151,13 @@ GET  /admin/customers/<user_id>/role                 admin.customer_role        
 POST /admin/customers/<user_id>/role                 admin.change_customer_role         admin recent
 POST /admin/customers/<user_id>/second-factor        admin.reset_customer_second_factor staff
 POST /admin/customers/<user_id>/sign-out             admin.sign_customer_out            staff
+GET  /admin/disputes                                admin.disputes                     staff
+GET  /admin/disputes/<dispute_id>                   admin.dispute                      staff
+GET  /admin/disputes/<dispute_id>/decide            admin.decide_dispute               admin recent
+POST /admin/disputes/<dispute_id>/decide            admin.submit_decide_dispute        admin recent
+POST /admin/disputes/<dispute_id>/evidence          admin.write_evidence               staff
+GET  /admin/invariants                               admin.invariant_board              staff
+POST /admin/invariants/<invariant_name>/<subject_id>/repair admin.repair_invariant          staff
 GET  /admin/invoices                                 admin.invoices                     staff
 GET  /admin/jobs                                     admin.jobs                         staff
 GET  /admin/jobs/<message_id>                        admin.job                          staff
@@ -130,15 +172,45 @@ POST /admin/orders/<number>/ask                      admin.ask_about_order      
 POST /admin/orders/<number>/cancel                   admin.cancel_order_now             staff
 POST /admin/orders/<number>/link                     admin.send_order_link              staff
 POST /admin/orders/<number>/mails/<mail_id>          admin.send_order_mail_again        staff
+GET  /admin/orders/<number>/refund                  admin.refund_order                 admin recent
+POST /admin/orders/<number>/refund                  admin.submit_refund_order          admin recent
 GET  /admin/payments                                 admin.payments                     staff
 GET  /admin/payments.csv                             admin.payments_csv                 staff
 GET  /admin/payments/<public_id>                     admin.payment                      staff
 POST /admin/payments/<public_id>/ask                 admin.ask_provider                 staff
+GET  /admin/payments/<public_id>/by-hand             admin.payment_by_hand              admin recent
+POST /admin/payments/<public_id>/by-hand             admin.decide_payment               admin recent
+GET  /admin/payments/<public_id>/refund             admin.refund_payment               admin recent
+POST /admin/payments/<public_id>/refund             admin.submit_refund_payment        admin recent
+GET  /admin/refunds                                 admin.refunds                      staff
+GET  /admin/refunds/<refund_id>                     admin.refund                       staff
+POST /admin/refunds/<refund_id>/ask                 admin.ask_about_refund             admin recent
+GET  /admin/refunds/<refund_id>/decide              admin.decide_refund                admin recent
+POST /admin/refunds/<refund_id>/decide              admin.submit_decide_refund         admin recent
+POST /admin/refunds/<refund_id>/seen                admin.see_refund                   staff
+GET  /admin/reconciliation                           admin.reconciliation               staff
+POST /admin/reconciliation/<provider_name>/ask       admin.ask_about_everything         staff
+GET  /admin/merchants                                admin.merchants                    staff
+GET  /admin/merchants/<merchant_id>                  admin.merchant                     staff
+POST /admin/merchants/<merchant_id>                  admin.edit_merchant                staff
+POST /admin/merchants/<merchant_id>/activate         admin.activate_merchant            staff
+POST /admin/merchants/<merchant_id>/suspend          admin.suspend_merchant             staff
+GET  /admin/merchants/new                            admin.new_merchant                 staff
+POST /admin/merchants/new                            admin.create_merchant              staff
+GET  /admin/merchants/requests/<request_id>          admin.merchant_request             staff
+POST /admin/merchants/requests/<request_id>/approve  admin.approve_merchant             staff
+POST /admin/merchants/requests/<request_id>/decline  admin.decline_merchant             staff
 GET  /admin/search                                   admin.search                       staff
 GET  /admin/webhooks                                 admin.webhooks                     staff
 GET  /admin/webhooks/<event_id>                      admin.webhook                      staff
+POST /admin/webhooks/<event_id>/apply                admin.apply_webhook                staff
+POST /admin/webhooks/<event_id>/effects/<message_id>/run-again admin.run_event_effect_again staff
+POST /admin/webhooks/<event_id>/mails/<mail_id>/again admin.send_event_mail_again         staff
+POST /admin/webhooks/<event_id>/rehearse             admin.rehearse_webhook             staff
 POST /admin/webhooks/<event_id>/resolve              admin.resolve_webhook              staff
 POST /admin/webhooks/<event_id>/run-again            admin.run_webhook_again            staff
+GET  /admin/webhooks/check                           admin.check_delivery               staff
+POST /admin/webhooks/check                           admin.submit_check_delivery        staff
 
 GET  /healthz                                        health.healthz                     public
 GET  /readyz                                         health.readyz                      public
@@ -197,7 +269,7 @@ def listed() -> list[Route]:
 
 def existing(app: Flask) -> list[Route]:
     """What the application really has; ownership and signatures cannot be read off it."""
-    marks = {(route.method, route.address): route.marks & {"own", "signed"} for route in listed()}
+    marks = {(route.method, route.address): route.marks & {"own", "signed", "key"} for route in listed()}
     found = []
     for rule in app.url_map.iter_rules():
         # The address without converters: /orders/<number> of /orders/<string(length=5):number>.

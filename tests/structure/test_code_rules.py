@@ -17,6 +17,7 @@ MAY_ROLL_BACK = {
     "portal/core/db.py": "the unit of work itself",
     "portal/core/outbox.py": "a handler's leftovers are dropped before its message is marked",
     "portal/core/periodic.py": "a sweep that failed leaves its transaction behind for the next one",
+    "portal/core/rehearsal.py": "a rehearsal changes nothing: it always rolls back",
     "portal/core/web.py": "an error page must not work in the transaction that failed",
     "portal/accounts/loader.py": "the request's connection goes back before another one is taken",
     "portal/admin/exporting.py": "a long download holds no transaction open",

@@ -11,7 +11,7 @@ from tests.structure.routes import Route
 from tests.structure.world import World
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-FORMS = [route for route in routes.listed() if route.method != "GET" and "signed" not in route.marks]
+FORMS = [route for route in routes.listed() if route.method != "GET" and not route.marks & {"signed", "key"}]
 WHO = {"public": "alice", "logged_in": "alice", "verified": "alice", "staff": "admin", "admin": "admin"}
 
 
@@ -96,6 +96,18 @@ def test_webhooks_need_no_token_and_heed_no_cookie(house: World) -> None:
         answer = browser.post(route.path(house.values), data="{}", content_type="application/json")
         assert answer.status_code == 400
         assert answer.get_json()["error"]["code"] == "invalid_signature"
+        assert "Set-Cookie" not in answer.headers
+
+
+def test_programs_need_no_token_and_bring_no_cookie(house: World) -> None:
+    """Exempt, and so blind to who is signed in: only the key counts."""
+    keyed = [route for route in routes.listed() if "key" in route.marks]
+    assert {route.address.split("/")[1] for route in keyed} == {"api"}
+    browser = house.browser("admin")
+    for route in keyed:
+        answer = browser.open(route.path(house.values), method=route.method, data="{}", content_type="application/json")
+        assert answer.status_code == 401
+        assert answer.get_json()["error"]["code"] == "missing_key"
         assert "Set-Cookie" not in answer.headers
 
 

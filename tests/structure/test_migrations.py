@@ -14,12 +14,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect, text
 
 from portal import create_app
 from portal.core.db import Base, db, dispose
 from tests.conftest import DATABASES, settings_for
+from tests.migrating import downgrade, upgrade
 from tests.servers import postgres, processes
 from tests.structure import source
 from tests.structure.source import Finding, Source, check, lines_found
@@ -28,7 +28,7 @@ Schema = dict[str, set[str]]
 # Runs the migrations and dies, as with SIGKILL, in the middle of the statement whose number is given.
 _DIE_MIGRATING = """
 import os, signal, sys
-from flask_migrate import upgrade
+from tests.migrating import upgrade
 from sqlalchemy import event
 from portal import create_app
 from portal.core.db import db

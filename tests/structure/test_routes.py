@@ -41,9 +41,13 @@ ELSEWHERE: dict[str, dict[str, int]] = {
     "checkout.start": {role: 303 for role in ROLES if role != "alice"},
     "checkout.review": {role: 303 for role in ROLES if role != "alice"},
     "devtools.attachment": dict.fromkeys(ROLES, 404),
+    # A customer's link leads to the purchase, for whoever has it.
+    "purchases.open_link": dict.fromkeys(ROLES, 303),
+    # This one is paid.
+    "pay.cancelled": dict.fromkeys(ROLES, 303),
 }
 # Addresses about alice's things that staff may open as themselves.
-FOR_STAFF_TOO = {"invoices.show", "invoices.pdf"}
+FOR_STAFF_TOO = {"invoices.show", "invoices.pdf", "credit_notes.show", "credit_notes.pdf"}
 # Taking away what is not there is done already.
 NOTHING_TO_DO = {"cart.remove"}
 DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -90,6 +94,8 @@ def test_an_undecided_route_stops_the_start(tmp_path: object) -> None:
 
 def expected(route: Route, role: str) -> int:
     """How a GET by somebody must be answered when alice's things are asked for."""
+    if "key" in route.marks:
+        return 401
     if role not in MAY[route.level]:
         return 403 if route.level in (Access.STAFF, Access.ADMIN) and role != "anonymous" else 303
     if route.is_owned and role != "alice" and not (role in ("staff", "admin") and route.endpoint in FOR_STAFF_TOO):
@@ -141,7 +147,7 @@ def forms(house: World, wants: Callable[[Route, str], bool]) -> list[tuple[Route
         (route, role, browser)
         for role, browser in browsers.items()
         for route in routes.listed()
-        if route.method != "GET" and "signed" not in route.marks and wants(route, role)
+        if route.method != "GET" and not route.marks & {"signed", "key"} and wants(route, role)
     ]
 
 

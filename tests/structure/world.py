@@ -1,8 +1,10 @@
 """A small world in which every address of the portal has something to show: bought through the shop's own pages."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,28 @@ from sqlalchemy import select
 
 from portal.accounts.models import LoginSession, Role, User
 from portal.catalogue.models import Package
-from portal.core import outbox
-from portal.core.db import Base, db
+from portal.core import clock, outbox
+from portal.core.db import Base, db, unit_of_work
 from portal.core.mail import MailMessage
+from portal.core.money import Money
 from portal.core.outbox import OutboxMessage
+from portal.merchants.models import ApiKey
+from portal.merchants.services import access
+from portal.merchants.services.merchants import request_merchant
 from portal.orders.models import CartLine, Order
-from portal.payments.models import Invoice, PaymentSession, ProviderEvent
+from portal.payments.models import Invoice, Payment, PaymentSession, ProviderEvent
+from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook, StartRequest
+from portal.payments.providers.web3 import deposits
+from portal.payments.providers.web3.addresses import read_xpub
+from portal.payments.providers.web3.networks import read_networks
+from portal.payments.refund_models import CreditNote, Dispute, Refund
+from portal.payments.services import refunding
+from portal.payments.services.accepting import store_event
+from portal.payments.services.refunding import Wish
 from tests import factories, sandbox
 from tests.browser_like import post_form
+from tests.conftest import CHAIN, XPUB
+from tests.merchants import support as merchants
 
 _KEY = re.compile(r'name="key"[^>]*value="([^"]+)"')
 # What changes when somebody only looks, or is refused: when they were last seen, and that they tried.
@@ -64,15 +80,40 @@ def build(app: Flask, locale: str = "en") -> World:
     factories.make_package(slug="second", name="Second package")
     world = World(app, users, {})
     buy(world.browser("alice"), "first", lambda page: sandbox.pay(app, page))
+    refund_and_dispute(app, users["admin"])
     outbox.drain("mail")
     with sandbox.carried_in_process(app):
         outbox.drain("default")
     browser = world.browser("alice")
     open_page = buy(browser, "second", lambda page: page)
     post_form(browser, "/cart/add", {"slug": "second"}, page="/packages/second")
-    world.values = _values(app, users, open_page)
+    world.values = {**_values(app, users, open_page), **_merchant_values(world)}
     db.session.rollback()
     return world
+
+
+def _merchant_values(world: World) -> dict[str, str]:
+    """Alice sells too: somebody has paid her, and mallory wants to sell as well."""
+    shop = merchants.make_merchant(world.users["alice"], brand_color="#0f766e")
+    session = merchants.make_session(shop, customer_email="buyer@example.com")
+    merchants.pay(world.app, world.app.test_client(), session.public_id)
+    with unit_of_work():
+        wish = request_merchant(
+            world.users["mallory"], name="Mallory's", contact_email="m@example.com", website="", message="Everything",
+            at=clock.now(),
+        )  # fmt: skip
+    purchase = access.purchase_of(session)
+    assert purchase is not None
+    own = ("pay.show", "pay.start", "pay.returned", "pay.cancelled", "purchases.show", "purchases.invoice_pdf",
+           "merchant.session", "merchant.revoke_link", "merchant.invoice_pdf", "api.read_session")  # fmt: skip
+    return {
+        **{f"{endpoint}.public_id": session.public_id for endpoint in own},
+        "pay.brand.public_id": shop.public_id,
+        "purchases.open_link.token": access.token_of(purchase),
+        "key_id": str(merchants.all_of(ApiKey)[0].id),
+        "merchant_id": str(shop.id),
+        "request_id": str(wish.id),
+    }
 
 
 def buy(browser: FlaskClient, slug: str, then: Callable[[str], Any]) -> Any:
@@ -85,6 +126,28 @@ def buy(browser: FlaskClient, slug: str, then: Callable[[str], Any]) -> Any:
     answer = post_form(browser, "/checkout/review", {"key": key.group(1), "provider": "sandbox"})
     assert answer.status_code == 303, answer.get_data(as_text=True)
     return then(answer.location)
+
+
+def refund_and_dispute(app: Flask, admin: User) -> None:
+    """A part of the first purchase goes back, and its buyer's bank asks for the rest."""
+    payment = db.session.scalars(select(Payment)).one()
+    with unit_of_work():
+        wish = Wish((payment.session_id,), key="w" * 20, amount=Money(1000, payment.currency))
+        refunding.request_refund(wish, by=admin.email, at=clock.now())
+    outbox.drain("webhooks")
+    sandbox.settle(app)
+    fact = NormalisedEvent(
+        outcome=Outcome.DISPUTED,
+        payment_reference=payment.provider_reference,
+        business_key="sandbox:dp_1:disputed",
+        amount_minor=1000,
+        currency=payment.currency,
+        detail="fraudulent",
+        due_at=clock.now() + timedelta(days=7),
+    )
+    store_event("sandbox", ParsedWebhook("evt_dispute", "dispute", (fact,)), "{}", source="webhook", at=clock.now())
+    db.session.rollback()
+    db.session.expire_all()
 
 
 def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str]:
@@ -102,8 +165,13 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "orders.cancelled.number": newest(select(Order).order_by(Order.id.desc())).number,
         "invoices.show.number": newest(select(Invoice)).number,
         "invoices.pdf.number": newest(select(Invoice)).number,
+        "credit_notes.show.number": newest(select(CreditNote)).number,
+        "credit_notes.pdf.number": newest(select(CreditNote)).number,
+        "refund_id": str(newest(select(Refund.id))),
+        "dispute_id": str(newest(select(Dispute.id))),
         "public_id": session.public_id,
         "reference": open_page.rpartition("/")[2],
+        "web3.show.reference": _deposit(session),
         "provider_name": "sandbox",
         "line_id": str(newest(select(CartLine).order_by(CartLine.id.desc())).id),
         "session_id": str(newest(select(LoginSession).where(LoginSession.user_id == users["alice"].id)).id),
@@ -113,6 +181,8 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "message_id": str(newest(select(OutboxMessage.id))),
         "mail_id": str(newest(select(MailMessage.id))),
         "event_id": str(newest(select(ProviderEvent.id))),
+        "subject_id": str(session.id),
+        "invariant_name": "paid_without_invoice",
         "filename": "css/portal.css",
         "name": letters[0].stem,
         "page": "components",
@@ -120,6 +190,26 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "dev_ui.panel.number": "90",
         "devtools.attachment.number": "0",
     }
+
+
+def _deposit(session: PaymentSession) -> str:
+    """The page of a payment on a chain, opened without asking the chain."""
+    account, networks = read_xpub(XPUB), read_networks(json.dumps([{**CHAIN, "test": True}]), is_test=True)
+    wanted = StartRequest(
+        session_id=session.public_id,
+        attempt=9,
+        idempotency_key="world",
+        amount=Money(100, "XTS"),
+        description="A payment on a chain",
+        success_url=session.success_url,
+        cancel_url=session.cancel_url,
+        customer_email=None,
+        expires_at=clock.now() + timedelta(hours=1),
+        metadata={},
+        locale=None,
+    )
+    with unit_of_work():
+        return deposits.open_deposit(wanted, account, [deposits.Offer(networks[0], 1)], at=clock.now()).reference
 
 
 def everything() -> dict[str, list[tuple[Any, ...]]]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from portal.accounts.errors import UserNotFound
 from portal.accounts.models import LoginSession, Role, SignIn, User
 from portal.admin.queries.matching import has_words, is_named, starts_with
+from portal.admin.queries.refunds import MoneyBack, money_back_of
 from portal.core.db import db
 from portal.core.mail import MailMessage
 from portal.core.paging import Page, paginate
@@ -73,6 +74,7 @@ class OrderFile:
     sessions: list[PaymentSession]
     payments: list[Payment]
     invoices: list[Invoice]
+    back: MoneyBack
     mails: list[MailMessage]
     changes: list[StatusChange]
 
@@ -107,6 +109,7 @@ def read_order_file(order: Order) -> OrderFile:
     mails = db.session.scalars(
         db.select(MailMessage).where(MailMessage.to == order.email).order_by(MailMessage.id.desc()).limit(_MAILS)
     )
+    back = money_back_of(session_ids)
     account = order.user or db.session.scalar(db.select(User).where(User.email == order.email))
     return OrderFile(
         order=order,
@@ -114,7 +117,8 @@ def read_order_file(order: Order) -> OrderFile:
         sessions=sessions,
         payments=payments,
         invoices=invoices,
-        mails=[mail for mail in mails if _is_about(mail, order, account)],
+        back=back,
+        mails=[mail for mail in mails if _is_about(mail, order, account) or _is_about_refund(mail, back)],
         changes=_changes_of(order, session_ids),
     )
 
@@ -124,6 +128,10 @@ def _is_about(mail: MailMessage, order: Order, account: User | None) -> bool:
     if mail.params.get("order_id") == order.id:
         return True
     return account is not None and mail.params.get("user_id") == account.id and mail.template == "account_set_up"
+
+
+def _is_about_refund(mail: MailMessage, back: MoneyBack) -> bool:
+    return mail.params.get("refund_id") in {refund.id for refund in back.refunds}
 
 
 def _changes_of(order: Order, session_ids: list[int]) -> list[StatusChange]:

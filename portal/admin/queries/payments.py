@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, or_, union
+from sqlalchemy import Select, exists, or_, text, union
 from sqlalchemy.orm import selectinload
 
 from portal.accounts.models import User
 from portal.admin.queries.matching import is_id, is_named, starts_with
+from portal.admin.queries.refunds import MoneyBack, money_back_of
 from portal.core.audit import AuditEvent
 from portal.core.db import db
 from portal.core.outbox import OutboxMessage
@@ -97,6 +98,7 @@ class SessionFile:
     payments: list[Payment]
     events: list[ProviderEvent]
     invoice: Invoice | None
+    back: MoneyBack
     order: Order | None
     changes: list[StatusChange]
 
@@ -142,6 +144,7 @@ def read_session_file(session: PaymentSession) -> SessionFile:
             )
         ),
         invoice=db.session.scalar(db.select(Invoice).where(Invoice.session_id == session.id)),
+        back=money_back_of([session.id]),
         order=order,
         changes=list(changes),
     )
@@ -167,6 +170,9 @@ class EventFilter:
     provider: str | None = None
     status: EventStatus | None = None
     event_type: str = ""
+    source: str | None = None
+    received_from: datetime | None = None
+    received_before: datetime | None = None
 
 
 def events_page(wanted: EventFilter, *, before: str | None, after: str | None) -> Page[ProviderEvent]:
@@ -178,6 +184,15 @@ def events_page(wanted: EventFilter, *, before: str | None, after: str | None) -
         statement = statement.where(ProviderEvent.status == wanted.status)
     if wanted.event_type:
         statement = statement.where(starts_with(ProviderEvent.event_type, wanted.event_type))
+    if wanted.source == "poll":
+        # In the words of the partial index ix_provider_events_asked.
+        statement = statement.where(text("provider_events.source = 'poll'"))
+    elif wanted.source is not None:
+        statement = statement.where(ProviderEvent.source == wanted.source)
+    if wanted.received_from is not None:
+        statement = statement.where(ProviderEvent.received_at >= wanted.received_from)
+    if wanted.received_before is not None:
+        statement = statement.where(ProviderEvent.received_at < wanted.received_before)
     if wanted.text and _SESSION_ID.fullmatch(wanted.text):
         statement = statement.where(is_id(ProviderEvent.session_public_id, wanted.text))
     elif wanted.text:
@@ -193,6 +208,7 @@ class EventFile:
 
     event: ProviderEvent
     session: PaymentSession | None
+    order: Order | None
     payments: list[Payment]
     effects: list[OutboxMessage]
     history: list[StatusChange]
@@ -216,9 +232,13 @@ def read_event_file(event: ProviderEvent) -> EventFile:
         session = db.session.scalar(
             db.select(PaymentSession).where(PaymentSession.public_id == event.session_public_id)
         )
+    order = None
+    if session is not None and session.purpose == "order" and session.subject_id is not None:
+        order = db.session.get(Order, session.subject_id)
     return EventFile(
         event=event,
         session=session,
+        order=order,
         payments=list(db.session.scalars(db.select(Payment).where(Payment.event_id == event.id).order_by(Payment.id))),
         effects=list(
             db.session.scalars(

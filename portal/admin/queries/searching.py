@@ -7,9 +7,11 @@ from portal.accounts.models import User
 from portal.admin.queries import orders, payments
 from portal.core.db import db
 from portal.orders.models import Order
+from portal.payments.credit_notes import SERIES as CREDIT_NOTES
 from portal.payments.models import Invoice, PaymentSession, ProviderEvent
+from portal.payments.refund_models import CreditNote
 
-Found: TypeAlias = Order | User | Invoice | PaymentSession | ProviderEvent
+Found: TypeAlias = Order | User | Invoice | PaymentSession | ProviderEvent | CreditNote
 
 # Of each kind; whoever needs more goes to the list.
 _MOST = 10
@@ -43,6 +45,9 @@ def find_exactly(typed: str) -> Found | None:
     if "@" in typed:
         user: User | None = db.session.scalar(db.select(User).where(User.email == typed.lower()))
         return user
+    if typed.upper().startswith(f"{CREDIT_NOTES}-"):
+        note: CreditNote | None = db.session.scalar(db.select(CreditNote).where(CreditNote.number == typed.upper()))
+        return note
     by_key: tuple[Any, ...] = (
         db.select(Order).where(Order.number == typed.upper()),
         db.select(Invoice).where(Invoice.number == typed.upper()),

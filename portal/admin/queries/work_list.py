@@ -2,34 +2,30 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
     Row,
     Select,
-    String,
     and_,
     case,
-    cast,
     exists,
     func,
-    literal,
-    null,
     or_,
     text,
     union_all,
 )
 
 from portal.accounts.models import User
+from portal.admin.queries.work_refunds import open_disputes, refunds_to_look_at
+from portal.admin.queries.work_rows import LIMIT, WorkKind, row
 from portal.core.db import db
 from portal.core.mail import MailMessage, MailStatus
 from portal.core.money import Money
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.paging import Page
 from portal.orders.models import Order, OrderStatus, PaymentStatus
+from portal.payments.extension import current_registry
 from portal.payments.models import (
     AttemptStatus,
     EventStatus,
@@ -41,29 +37,18 @@ from portal.payments.models import (
     SessionStatus,
     Standing,
 )
+from portal.payments.providers.base import DecidedByHand
 
-# A queue that long needs no exact number: the page says 99+.
-LIMIT = 100
+__all__ = ["LIMIT", "WorkItem", "WorkKind", "WorkList", "read_work_list"]
+
 PAGE_SIZE = 25
 # How many of the newest payments are looked at for what should have come with them. Settling is one transaction, so
 # a gap is a bug of ours and shows at once; looking through all payments for ever would cost more with every sale.
 _WATCHED_SESSIONS = 1_000
 # An expired session is closed within a minute when the provider answers.
 _OVERDUE = timedelta(minutes=15)
-
-
-class WorkKind(StrEnum):
-    """The queues, in the order in which their filters are shown."""
-
-    CONFLICT = "conflict"
-    UNMATCHED = "unmatched"
-    PARKED = "parked"
-    NO_INVOICE = "no_invoice"
-    NO_ORDER = "no_order"
-    UNFULFILLED = "unfulfilled"
-    LATE = "late"
-    MAIL = "mail"
-    EFFECT = "effect"
+# Where nobody can be asked, a person looks after a day at the latest.
+_BY_HAND_AFTER = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +78,9 @@ def read_work_list(*, at: datetime, kind: WorkKind | None, start: int = 0) -> Wo
     items = sorted((_item(row) for row in db.session.execute(_statement(at)).all()), key=_urgency)
     counts = {one: sum(item.kind is one for item in items) for one in WorkKind}
     shown = [item for item in items if kind is None or item.kind is kind]
+    if kind is WorkKind.DISPUTE:
+        # What a bank's deadline decides does not wait for larger sums.
+        shown.sort(key=lambda item: item.since)
     start = max(0, min(start, len(shown) - 1)) // PAGE_SIZE * PAGE_SIZE
     page = Page(
         rows=shown[start : start + PAGE_SIZE],
@@ -161,36 +149,11 @@ def _statement(at: datetime) -> Any:
         _late_sessions(at),
         _failed_mails(),
         _failed_effects(),
+        refunds_to_look_at(),
+        open_disputes(),
     ]
     # Each in a subquery of its own: SQLite takes no LIMIT inside a UNION otherwise.
     return union_all(*(db.select(branch.subquery()) for branch in branches))
-
-
-def _row(
-    kind: WorkKind,
-    *,
-    id: Any,  # noqa: A002  # the column's name in the result
-    name: Any,
-    note: Any,
-    since: Any,
-    detail: Any = None,
-    amount_minor: Any = None,
-    currency: Any = None,
-    facts: Any = None,
-) -> Select[Any]:
-    """One branch's columns, the same for all; PostgreSQL wants to know the type even of what is missing."""
-    row: Select[Any] = db.select(
-        literal(kind.value, String).label("kind"),
-        id.label("id"),
-        cast(name, String).label("name"),
-        cast(note, String).label("note"),
-        cast(null() if detail is None else detail, String).label("detail"),
-        cast(null() if amount_minor is None else amount_minor, BigInteger).label("amount_minor"),
-        cast(null() if currency is None else currency, String).label("currency"),
-        since.label("since"),
-        (cast(null(), JSON) if facts is None else facts).label("facts"),
-    )
-    return row
 
 
 def _events(status: EventStatus, kind: WorkKind) -> Select[Any]:
@@ -210,7 +173,7 @@ def _events(status: EventStatus, kind: WorkKind) -> Select[Any]:
         .scalar_subquery()
     )
     return (
-        _row(
+        row(
             kind,
             id=ProviderEvent.id,
             # A payment says in its description which order it is for; staff look for that.
@@ -291,7 +254,7 @@ _SETTLED_AT = func.coalesce(PaymentSession.paid_at, PaymentSession.created_at)
 
 
 def _session_row(kind: WorkKind, *, since: Any, detail: Any = None) -> Select[Any]:
-    return _row(
+    return row(
         kind,
         id=PaymentSession.id,
         name=PaymentSession.public_id,
@@ -307,7 +270,7 @@ def _unfulfilled_orders() -> Select[Any]:
     """Orders that are paid and not delivered; `detail` says whether the buyer's address still has to be proven."""
     is_proven = exists().where(User.email == Order.email, User.email_verified_at.is_not(None))
     return (
-        _row(
+        row(
             WorkKind.UNFULFILLED,
             id=Order.id,
             name=Order.number,
@@ -318,7 +281,10 @@ def _unfulfilled_orders() -> Select[Any]:
             since=func.coalesce(Order.paid_at, Order.placed_at),
         )
         # In the words of the partial index ix_orders_open_paid.
-        .where(text("orders.status = 'open' AND orders.payment_status <> 'pending'"))
+        .where(
+            text("orders.status = 'open' AND orders.payment_status <> 'pending'"),
+            Order.payment_status != PaymentStatus.REFUNDED,
+        )
         .order_by(Order.id)
         .limit(LIMIT)
     )
@@ -329,13 +295,25 @@ def _late_sessions(at: datetime) -> Select[Any]:
     is_unknown = exists().where(
         PaymentAttempt.session_id == PaymentSession.id, PaymentAttempt.status == AttemptStatus.UNKNOWN
     )
+    by_hand = [one.name for one in current_registry().enabled() if isinstance(one, DecidedByHand)]
+    is_by_hand = exists().where(
+        PaymentAttempt.session_id == PaymentSession.id,
+        PaymentAttempt.provider.in_(by_hand),
+        PaymentAttempt.status == AttemptStatus.OPEN,
+    )
     return (
         _session_row(
-            WorkKind.LATE, since=PaymentSession.created_at, detail=case((is_unknown, "unknown"), else_="overdue")
+            WorkKind.LATE,
+            since=PaymentSession.created_at,
+            detail=case((is_by_hand, "by_hand"), (is_unknown, "unknown"), else_="overdue"),
         )
         .where(
             PaymentSession.status.in_([SessionStatus.CREATED, SessionStatus.PENDING]),
-            or_(is_unknown, PaymentSession.expires_at < at - _OVERDUE),
+            or_(
+                is_unknown,
+                PaymentSession.expires_at < at - _OVERDUE,
+                and_(is_by_hand, PaymentSession.created_at < at - _BY_HAND_AFTER),
+            ),
         )
         .order_by(PaymentSession.id)
         .limit(LIMIT)
@@ -344,7 +322,7 @@ def _late_sessions(at: datetime) -> Select[Any]:
 
 def _failed_mails() -> Select[Any]:
     return (
-        _row(
+        row(
             WorkKind.MAIL,
             id=MailMessage.id,
             name=MailMessage.template,
@@ -359,7 +337,7 @@ def _failed_mails() -> Select[Any]:
 
 def _failed_effects() -> Select[Any]:
     return (
-        _row(
+        row(
             WorkKind.EFFECT,
             id=OutboxMessage.id,
             name=OutboxMessage.topic,

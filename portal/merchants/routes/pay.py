@@ -12,12 +12,12 @@ from portal.merchants import branding, queries
 from portal.merchants.errors import NotForSale, PaymentNotFound
 from portal.merchants.forms import PayForm
 from portal.merchants.models import Merchant
-from portal.merchants.routes.leaving import may_lead_outside
 from portal.merchants.services.addresses import with_session
 from portal.merchants.services.selling import providers_for, start_payment
 from portal.merchants.tracking import PayState, state_of
 from portal.payments.errors import SessionClosed
 from portal.payments.extension import current_registry
+from portal.payments.leaving import may_lead_outside
 from portal.payments.models import PaymentSession
 from portal.payments.providers.base import ProviderRejected, ProviderUnavailable
 from portal.payments.providers.registry import UnknownProvider
@@ -45,7 +45,8 @@ def start(public_id: str) -> ResponseReturnValue:
     """Send the buyer to the provider they chose; pressing twice leads to the same page of it."""
     session, merchant = _get(public_id)
     try:
-        return htmx.leave(start_payment(session, merchant, request.form.get("provider", ""), at=clock.now()))
+        chosen = request.form.get("provider", "")
+        return htmx.leave(start_payment(session, merchant, chosen, at=clock.now(), client_address=request.remote_addr))
     except (SessionClosed, NotForSale):
         return htmx.leave(url_for("pay.show", public_id=public_id))
     except _ProviderTrouble as error:

@@ -79,7 +79,9 @@ def providers_for(session: PaymentSession, merchant: Merchant) -> tuple[Provider
     return tuple(provider for provider in offered if not allowed or provider.name in allowed)
 
 
-def start_payment(session: PaymentSession, merchant: Merchant, provider_name: str, *, at: datetime) -> str:
+def start_payment(
+    session: PaymentSession, merchant: Merchant, provider_name: str, *, at: datetime, client_address: str | None = None
+) -> str:
     """Open the provider's page for a session and return its address. Call it outside any transaction.
 
     Raises NotForSale, UnknownProvider for one that is not offered, SessionClosed, or what the provider answers.
@@ -88,4 +90,4 @@ def start_payment(session: PaymentSession, merchant: Merchant, provider_name: st
         raise NotForSale
     if provider_name not in {provider.name for provider in providers_for(session, merchant)}:
         raise UnknownProvider
-    return start_attempt(session.id, provider_name, at=at)
+    return start_attempt(session.id, provider_name, at=at, client_address=client_address)

@@ -15,6 +15,9 @@ from portal.merchants.services import access, keys
 from portal.payments import BillLine, BillOfSale
 from portal.payments.models import PaymentSession
 
+# Stored as it is for whoever reads it by program; pages and mails say it in their own language.
+FIRST_KEY_LABEL = "Auto-generated from session {}"
+
 
 def settle_session(session: PaymentSession, *, at: datetime) -> None:
     """Give the customer their link and receipt, and the merchant its first key when it never had one."""
@@ -46,7 +49,7 @@ def make_first_key(merchant: Merchant, session: PaymentSession, *, at: datetime)
             key = keys.add_key(
                 merchant,
                 keys.new_secret(merchant.first_key_mode),
-                label=f"Auto-generated from session {session.public_id}",
+                label=FIRST_KEY_LABEL.format(session.public_id),
                 scopes=keys.ALL_SCOPES,
                 expires_at=None,
                 by=audit.current_cause() or f"payment_session:{session.id}",

@@ -127,6 +127,7 @@ def _detail_page(order: Order) -> ResponseReturnValue:
         order=order,
         truth=truth,
         invoice=invoice,
+        refunds=payments.money_back_of([one.id for one in payments.sessions_of(placing.PURPOSE, order.id)]),
         steps=steps_of(order, history(order), truth),
     )
 

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response, request
 
 from portal.core import clock, htmx
 from portal.core.errors import PortalError
-from portal.core.web import CONTENT_SECURITY_POLICY
 from portal.orders.forms import PayForm
 from portal.orders.services.placing import Placed
 from portal.payments.errors import SessionClosed
 from portal.payments.extension import current_registry
+from portal.payments.leaving import may_lead_outside
 from portal.payments.providers.base import ProviderRejected, ProviderUnavailable
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services.starting import ask_provider, request_for, start_attempt
@@ -43,24 +43,14 @@ def methods_of(currency: str) -> dict[str, tuple[str, ...]]:
 def send_to_provider(placed: Placed, provider: str) -> str:
     """The address of the provider's page. Raises AlreadyDecided, or what the provider answered."""
     session, attempt, at = placed.session, placed.attempt, clock.now()
+    address = request.remote_addr
     if attempt is not None:
-        return ask_provider(current_registry().get(provider), attempt.id, request_for(session, attempt), at=at)
+        wanted = request_for(session, attempt, client_address=address)
+        return ask_provider(current_registry().get(provider), attempt.id, wanted, at=at)
     try:
-        return start_attempt(session.id, provider, at=at)
+        return start_attempt(session.id, provider, at=at, client_address=address)
     except SessionClosed:
         raise AlreadyDecided(placed.order.number) from None
-
-
-def may_lead_outside(response: Response) -> Response:
-    """Let the forms of this page end at a provider: browsers hold `form-action` against redirects as well."""
-    places = [current_app.config["PORTAL_URL"], "https:"]
-    stand_in = current_app.config["STRIPE_API_BASE"]
-    if stand_in.startswith("http://"):  # A provider played on this machine; a real one has HTTPS.
-        places.append(stand_in)
-    allowed = " ".join(place.rstrip("/") for place in places)
-    policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {allowed}")
-    response.headers["Content-Security-Policy"] = policy
-    return response
 
 
 def pay_page(

@@ -23,7 +23,7 @@ from portal.orders.models import (
     OrderStatus,
     PaymentStatus,
 )
-from portal.orders.queries import orders_waiting_for
+from portal.orders.queries import orders_waiting_for, returned_line_ids
 from portal.orders.services.placing import PURPOSE
 from portal.payments import BillLine, BillOfSale
 from portal.payments import queries as payments
@@ -35,7 +35,7 @@ _MONEY_TAKES = (PaymentStatus.PENDING, PaymentStatus.PARTIAL)
 
 def settle_order(session: PaymentSession, *, at: datetime) -> None:
     """Count a payment for its order and, when it is paid in full, give the buyer what was bought."""
-    order = _locked_order(session.subject_id)
+    order = locked_order(session.subject_id)
     by = audit.current_cause() or f"payment_session:{session.id}"
     order.paid_minor += session.amount_minor
     if order.payment_status in _MONEY_TAKES:
@@ -73,10 +73,25 @@ def _hand_over(order: Order, *, by: str, at: datetime) -> None:
         _send(order, "order_waiting")
 
 
+def hand_over_again(order: Order, *, by: str, at: datetime) -> None:
+    """Give the buyer of a paid order what they bought, should that not have happened. The caller holds the order."""
+    _hand_over(order, by=by, at=at)
+
+
+def send_receipt(order: Order, user: User | None) -> None:
+    """Write the receipt that goes with how the order stands, should it be missing."""
+    if order.status is not OrderStatus.FULFILLED:
+        _send(order, "order_waiting")
+    elif user is not None and user.password_hash is None and not user.is_verified:
+        _send(order, "order_welcome")
+    else:
+        _send(order, "order_confirmation")
+
+
 def claim_waiting_orders(user: User, *, at: datetime) -> None:
     """Give a user whose address is now proven the purchases that were paid for with it and waited."""
     for waiting in orders_waiting_for(user.email):
-        order = _locked_order(waiting.id)
+        order = locked_order(waiting.id)
         if order.user_id is not None or order.status is not OrderStatus.OPEN:
             continue
         if order.payment_status is not PaymentStatus.PAID:
@@ -87,8 +102,9 @@ def claim_waiting_orders(user: User, *, at: datetime) -> None:
 
 def _fulfil(order: Order, user: User, *, by: str, at: datetime) -> None:
     order.user_id = user.id
+    given_back = returned_line_ids([line.id for line in order.lines])
     for line in order.lines:
-        if line.kind is LineKind.PACKAGE:
+        if line.kind is LineKind.PACKAGE and line.id not in given_back:
             for unlock in line.unlocks:
                 enrol(user, unlock.package_id, line, at=at)
     fault("fulfil-after-enrolment")
@@ -143,7 +159,8 @@ def describe_order(session: PaymentSession) -> BillOfSale:
     )
 
 
-def _locked_order(order_id: int | None) -> Order:
+def locked_order(order_id: int | None) -> Order:
+    """An order with its lines, held until the transaction ends."""
     return db.session.scalars(
         select(Order)
         .where(Order.id == order_id)

@@ -10,4 +10,5 @@ To add one:
 2. Add its settings to `portal/config.py` and a row to `registry.ROWS`.
 3. Write a fake of the company under `tests/fakes/`, and hold the adapter to `tests/payments/providers/test_contract.py`
    by a fixture and a name in `harness.PROVIDERS`.
+4. Offer `base.Rereads`, so that staff can try its stored events out and check deliveries that they paste.
 """

@@ -24,12 +24,13 @@ class Outcome(StrEnum):
 
     PENDING = "pending"  # The buyer is done; the money is on its way.
     HINT = "hint"  # Something happened to this attempt; `fetch` tells what, the message itself is not believed.
+    CLAIMED = "claimed"  # Said to be paid, with too little to believe it; a person looks, and says how it ended.
     PAID = "paid"
     FAILED = "failed"  # Final: this attempt can no longer be paid.
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"  # May follow REFUNDED: the bank sent the money back.
-    DISPUTED = "disputed"
-    DISPUTE_CLOSED = "dispute_closed"  # `detail` says how.
+    DISPUTED = "disputed"  # Also when it changes while it is open; `detail` is the buyer's reason.
+    DISPUTE_CLOSED = "dispute_closed"  # `detail` says how: won, lost or withdrawn.
     IGNORED = "ignored"  # Understood, and changes nothing.
 
 
@@ -51,6 +52,9 @@ class Capabilities:
     partial_refund: bool
     fetch: bool
     methods: tuple[str, ...]  # "card", "blik", "transfer", "crypto": what checkout shows.
+    repeats_start: bool = True  # A repeated `start` gives the same page; else it raises AlreadyStarted.
+    currencies: frozenset[str] | None = None  # Where the account decides; None leaves it to the registry's row.
+    expire: bool = True  # `expire` closes a page; else it stays open until the time it was started with, or for ever.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class StartRequest:
     expires_at: datetime
     metadata: Mapping[str, str]
     locale: str | None
+    # The buyer's network address while they wait for the answer, for providers that ask for it; stored nowhere.
+    client_address: str | None = None
+    # When the attempt was recorded: no call for it is older. For providers without keys, which must look first whether
+    # an earlier call opened a page.
+    begun_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,11 @@ class NormalisedEvent:
     occurred_at: datetime | None = None
     detail: str | None = None  # For staff and logs.
     attempt: int | None = None  # Which attempt of the session, where only its number comes back.
+    # The provider's id of the refund or dispute; a refund's is `RefundResult.reference`. Without it, it is read from a
+    # business key of the form `<provider>:<id>:<fact>`.
+    subject_reference: str | None = None
+    refund_key: str | None = None  # `RefundRequest.idempotency_key` of a refund we asked for, where it comes back.
+    due_at: datetime | None = None  # Until when a dispute must be answered.
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,16 @@ class FetchResult:
 
     outcome: Outcome
     event: NormalisedEvent | None
-    raw_status: str  # In the provider's words, for staff.
+    raw_status: str  # In the provider's words, for staff. Another one whenever the facts are others.
+    more: tuple[NormalisedEvent, ...] = ()  # Further facts, applied after `event`: money beyond or beside the price.
+
+    def as_told(self, attempt_reference: str) -> ParsedWebhook:
+        """The facts as the inbox takes them in; the same answer has the same key."""
+        return ParsedWebhook(
+            delivery_key=f"poll:{attempt_reference}:{self.raw_status}"[:255],
+            event_type=f"poll.{self.outcome.value}",
+            events=(*((self.event,) if self.event else ()), *self.more),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +199,23 @@ class ProviderRejected(PortalError):
         self.detail = detail
 
 
+class AlreadyStarted(ProviderRejected):
+    """This attempt has a page already, whose address the provider told once and does not tell again.
+
+    Either another call is about to record it, or the answer that had it was lost. Only providers whose capabilities
+    lack `repeats_start` raise it.
+    """
+
+    code: ClassVar[str] = "already_started"
+
+    def __init__(self, *, detail: str | None = None) -> None:
+        super().__init__(
+            _l("The payment page that was opened before got lost. Please try again."),
+            reason="already_started",
+            detail=detail,
+        )
+
+
 class InvalidSignature(PortalError):
     """A webhook that nobody we trust has signed. All of them are answered alike."""
 
@@ -220,9 +260,10 @@ class Provider(Protocol):
         """What this provider can do."""
 
     def start(self, request: StartRequest) -> StartResult:
-        """Open a hosted page for one attempt; repeating the request gives the same page.
+        """Open a hosted page for one attempt; repeating the request gives the same page, and never a second one.
 
-        Raises ProviderUnavailable (unknown whether it was opened) or ProviderRejected (it was not).
+        Raises ProviderUnavailable (unknown whether it was opened), ProviderRejected (it was not), or AlreadyStarted
+        (it was, by an earlier call, and its address is not told again).
         """
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes, *, at: datetime) -> ParsedWebhook:
@@ -234,7 +275,8 @@ class Provider(Protocol):
     def fetch(self, attempt_reference: str) -> FetchResult:
         """Ask how an attempt stands; the event has the business key that its webhook would have.
 
-        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference.
+        Raises ProviderUnavailable, or ProviderRejected when the provider does not know the reference; always so when
+        the capabilities lack `fetch`.
         """
 
     def refund(self, request: RefundRequest) -> RefundResult:
@@ -247,7 +289,8 @@ class Provider(Protocol):
         """Close the hosted page: when this returns, the attempt cannot be paid any more. Repeating is harmless.
 
         Raises ProviderUnavailable, or ProviderRejected with reason "already_completed" when the buyer was faster;
-        `fetch` then tells how that went.
+        `fetch` then tells how that went. Without the capability `expire` an open page is left open, which is refused
+        with reason "cannot_expire".
         """
 
 
@@ -257,3 +300,33 @@ class RecoversEvents(Protocol):
 
     def recover_events(self, since: datetime) -> Iterator[RecoveredEvent]:
         """The undelivered events of the types we use, oldest first. Raises ProviderUnavailable or ProviderRejected."""
+
+
+@runtime_checkable
+class DecidedByHand(Protocol):
+    """A provider that cannot be asked: how an attempt ended, a person finds out there and says here."""
+
+    def fact_by_hand(self, attempt_reference: str, outcome: Outcome, transaction: str | None) -> NormalisedEvent:
+        """The fact as the provider's own message would state it, with the same business key; amounts are added by
+        the core. `outcome` is PAID or FAILED, `transaction` its id of the money, where it is known."""
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """A provider whose deliveries staff can look into again: stored ones, and what they paste by hand."""
+
+    def reread(self, body: bytes, *, delivery_key: str) -> ParsedWebhook:
+        """Say what a delivery means, believing it: it was verified when it came, or the reader is told that it was not.
+
+        Pure. Raises InvalidPayload.
+        """
+
+    def sample_headers(self, body: bytes, *, delivery_key: str, at: datetime) -> Mapping[str, str]:
+        """The headers of such a delivery, with `PLACEHOLDER` where the signature belongs.
+
+        Never a valid signature: whoever reads the back office must not be able to make one. The one exception is a
+        provider that takes no real money, on a developer's own machine.
+        """
+
+
+PLACEHOLDER = "SIGNATURE"

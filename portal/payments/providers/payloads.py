@@ -168,6 +168,13 @@ class Fields:
             raise self._wrong(key, "an object")
         return Fields(value, self._name(key))
 
+    def items(self, key: str) -> "list[Fields]":
+        """A list of objects that must be there."""
+        value = self._values.get(key)
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise self._wrong(key, "a list of objects")
+        return [Fields(one, f"{self._name(key)}[{number}]") for number, one in enumerate(value)]
+
     def optional_reference(self, key: str) -> str | None:
         """The id of another object, which may stand here itself; None when it is absent or null."""
         value = self._values.get(key)

@@ -1,6 +1,6 @@
 """Standard Webhooks, the scheme that several senders share: HMAC-SHA256 in base64 over `<id>.<timestamp>.<body>`.
 
-See https://www.standardwebhooks.com.
+See https://www.standardwebhooks.com. Svix, from which it grew, calls the same headers `svix-id` and so on: `prefix`.
 """
 
 import base64
@@ -39,21 +39,23 @@ def secret_from(key: bytes) -> str:
     return SECRET_PREFIX + base64.b64encode(key).decode()
 
 
-def sign(webhook_id: str, body: bytes, key: bytes, *, at: datetime) -> dict[str, str]:
+def sign(webhook_id: str, body: bytes, key: bytes, *, at: datetime, prefix: str = "webhook") -> dict[str, str]:
     """The headers of one delivery; a retry is signed anew, with its own time."""
     timestamp = str(int(at.timestamp()))
     return {
-        "webhook-id": webhook_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": _signature(webhook_id, timestamp, body, key),
+        f"{prefix}-id": webhook_id,
+        f"{prefix}-timestamp": timestamp,
+        f"{prefix}-signature": _signature(webhook_id, timestamp, body, key),
     }
 
 
-def verify(headers: Mapping[str, str], body: bytes, keys: Iterable[bytes], *, at: datetime) -> str:
+def verify(
+    headers: Mapping[str, str], body: bytes, keys: Iterable[bytes], *, at: datetime, prefix: str = "webhook"
+) -> str:
     """Check a delivery over its raw bytes and return its id. Raises InvalidSignature."""
-    webhook_id = read_header(headers, "webhook-id")
-    timestamp = read_header(headers, "webhook-timestamp")
-    given = [part for part in read_header(headers, "webhook-signature").split(" ") if _SIGNATURE.fullmatch(part)]
+    webhook_id = read_header(headers, f"{prefix}-id")
+    timestamp = read_header(headers, f"{prefix}-timestamp")
+    given = [part for part in read_header(headers, f"{prefix}-signature").split(" ") if _SIGNATURE.fullmatch(part)]
     if not _ID.fullmatch(webhook_id) or not _TIME.fullmatch(timestamp):
         raise InvalidSignature(SignatureProblem.MALFORMED_HEADER)
     if not any_matches(given, [_signature(webhook_id, timestamp, body, key) for key in keys]):

@@ -19,6 +19,7 @@ from flask_babel import lazy_gettext as _l
 from portal.core import clock
 from portal.core.money import Money, digits
 from portal.payments.providers.base import (
+    PLACEHOLDER,
     Capabilities,
     FetchResult,
     InvalidPayload,
@@ -38,6 +39,7 @@ from portal.payments.providers.signing import usable_secrets
 from portal.payments.providers.stripe_events import (
     ATTEMPT_KEY,
     EVENT_TYPES,
+    REFUND_KEY,
     SESSION_KEY,
     intent_fact,
     parse_event,
@@ -159,6 +161,14 @@ class StripeProvider:
         verify(headers, body, self._secrets, at=at)
         return parse_event(body)
 
+    def reread(self, body: bytes, *, delivery_key: str) -> ParsedWebhook:  # noqa: ARG002  # the body names itself
+        """Read a delivery without asking who sent it. Raises InvalidPayload."""
+        return parse_event(body)
+
+    def sample_headers(self, body: bytes, *, delivery_key: str, at: datetime) -> Mapping[str, str]:  # noqa: ARG002  # nothing in them depends on the body
+        """The header's shape: a time and a placeholder."""
+        return {"Content-Type": "application/json", "Stripe-Signature": f"t={int(at.timestamp())},v1={PLACEHOLDER}"}
+
     def fetch(self, attempt_reference: str) -> FetchResult:
         """Ask how a Checkout Session stands, or a PaymentIntent. Raises ProviderUnavailable or ProviderRejected."""
         with _translated("fetch"):
@@ -172,10 +182,13 @@ class StripeProvider:
         params: RefundCreateParams = {"payment_intent": request.payment_reference}
         if request.amount is not None:
             params["amount"] = _to_stripe_amount(request.amount)
+        metadata = {REFUND_KEY: request.idempotency_key}
         if request.reason in _REFUND_REASONS:
             params["reason"] = request.reason
         elif request.reason:
-            params["metadata"] = {"reason": request.reason[:_LONGEST_METADATA_VALUE]}
+            metadata["reason"] = request.reason[:_LONGEST_METADATA_VALUE]
+        # Comes back in the refund's webhooks, also when the answer to this call was lost.
+        params["metadata"] = metadata
         with _translated("refund"):
             refund = _fields(self._client.v1.refunds.create(params, {"idempotency_key": request.idempotency_key}))
             # A status Stripe adds later is not an answer yet; its webhook will be.

@@ -32,6 +32,7 @@ SIGNATURE_HEADER = "Stripe-Signature"
 # Our payment session's uuid, in the metadata of whatever Stripe makes for it.
 SESSION_KEY = "session_id"
 ATTEMPT_KEY = "attempt"
+REFUND_KEY = "refund_key"
 # A text that is longer is not one of our session ids.
 _LONGEST_SESSION_ID = 64
 _LONGEST_EVENT_TYPE = 128
@@ -230,6 +231,7 @@ def _refund(refund: Fields) -> NormalisedEvent | None:
         outcome = Outcome.IGNORED
     fact_name = {Outcome.REFUNDED: "succeeded", Outcome.REFUND_FAILED: "failed"}.get(outcome)
     amount, currency = _money(refund, "amount")
+    metadata = refund.optional_fields("metadata")
     return NormalisedEvent(
         outcome=outcome,
         session_id=_our_session(refund),
@@ -238,23 +240,32 @@ def _refund(refund: Fields) -> NormalisedEvent | None:
         amount_minor=amount,
         currency=currency,
         detail=refund.optional_text("failure_reason") or status,
+        subject_reference=refund.text("id"),
+        refund_key=metadata.optional_text(REFUND_KEY, longest=500) if metadata else None,
     )
 
 
 def _dispute(outcome: Outcome, fact_name: str, detail_field: str) -> Callable[[Fields], NormalisedEvent]:
     def fact(dispute: Fields) -> NormalisedEvent:
         amount, currency = _money(dispute, "amount")
+        details = dispute.optional_fields("evidence_details")
+        detail = dispute.optional_text(detail_field)
         return NormalisedEvent(
             outcome=outcome,
             payment_reference=dispute.optional_reference("payment_intent"),
             business_key=f"stripe:{dispute.text('id')}:{fact_name}",
             amount_minor=amount,
             currency=currency,
-            detail=dispute.optional_text(detail_field),
+            detail=_WITHDRAWN.get(detail, detail) if detail else None,
+            subject_reference=dispute.text("id"),
+            due_at=details.optional_time("due_by") if details else None,
         )
 
     return fact
 
+
+# An inquiry that never became a dispute, and a dispute that the card network stopped: nothing was taken.
+_WITHDRAWN = {"warning_closed": "withdrawn", "prevented": "withdrawn"}
 
 _MEANINGS: Mapping[str, Callable[[Fields], NormalisedEvent | None]] = {
     "checkout.session.completed": _completed,
@@ -269,6 +280,7 @@ _MEANINGS: Mapping[str, Callable[[Fields], NormalisedEvent | None]] = {
     "refund.failed": _refund,
     "charge.refund.updated": _refund,
     "charge.dispute.created": _dispute(Outcome.DISPUTED, "created", "reason"),
+    "charge.dispute.updated": _dispute(Outcome.DISPUTED, "created", "reason"),
     "charge.dispute.closed": _dispute(Outcome.DISPUTE_CLOSED, "closed", "status"),
 }
 # What the webhook endpoint at Stripe must be subscribed to.

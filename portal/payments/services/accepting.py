@@ -40,7 +40,7 @@ _ANSWERS = {
     EventStatus.UNMATCHED: UNMATCHED,
     EventStatus.CONFLICT: CONFLICT,
 }
-_ASKED_FOR = (Outcome.PENDING, Outcome.PAID, Outcome.FAILED)
+_ASKED_FOR = (Outcome.PENDING, Outcome.CLAIMED, Outcome.PAID, Outcome.FAILED)
 _FINAL = (SessionStatus.PAID, SessionStatus.FAILED)
 
 # Storing an event and looking up its session is one statement and one round trip: the hot write of the product, where
@@ -128,7 +128,7 @@ def _apply_now(event_id: int, at: datetime) -> Answer:
 
 def wake_inbox() -> None:
     """Have a worker look at the inbox."""
-    queues.wake(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
+    queues.wake_often(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
 
 
 def _telling(parsed: ParsedWebhook) -> NormalisedEvent | None:

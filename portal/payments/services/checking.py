@@ -8,12 +8,12 @@ from portal.core import clock, outbox
 from portal.core.db import db, unit_of_work
 from portal.core.queues import QueueName
 from portal.core.state import transition
+from portal.payments import check_log
 from portal.payments.extension import current_registry
-from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, ProviderEvent
+from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, ProviderEvent, SessionStatus
 from portal.payments.providers.base import (
     FetchResult,
     Outcome,
-    ParsedWebhook,
     Provider,
     ProviderRejected,
     ProviderUnavailable,
@@ -34,6 +34,8 @@ _SCHEDULE = (
     (timedelta(hours=3), timedelta(hours=1)),
 )
 _OPEN = (AttemptStatus.STARTING, AttemptStatus.UNKNOWN, AttemptStatus.OPEN)
+# How the inbox answers what it did not know before.
+_NEWS = ("accepted", "conflict", "unmatched")
 _LATER = timedelta(hours=3)
 _BATCH = 100
 # A paying buyer who was just sent back is worth asking for, but not with every poll of the page.
@@ -94,14 +96,19 @@ def check_session(session_id: int) -> None:
     for attempt in list(session.attempts):
         if attempt.status not in _OPEN:
             continue
+        provider_name = attempt.provider
         try:
-            _check_attempt(session, attempt)
+            has_found = _check_attempt(session, attempt)
+            if has_found is not None:
+                check_log.note_asked(provider_name, has_found=has_found, at=clock.now())
         except ProviderRejected as error:
             # A final no: the provider has no such page, so it cannot be paid.
             _end_attempt(attempt.id, error.detail or error.reason or "the provider does not know it")
+            check_log.note_asked(provider_name, at=clock.now())
         except (ProviderUnavailable, UnknownProvider) as error:
             unanswered += 1
-            log.warning("check_unanswered", provider=attempt.provider, attempt_id=attempt.id, error=str(error))
+            check_log.note_asked(provider_name, error=type(error).__name__, at=clock.now())
+            log.warning("check_unanswered", provider=provider_name, attempt_id=attempt.id, error=str(error))
     if not unanswered:
         _close_if_over(session_id)
 
@@ -114,21 +121,42 @@ def _end_attempt(attempt_id: int, reason: str) -> None:
             transition(attempt, AttemptStatus.FAILED, by="job:check", at=at, reason=reason)
 
 
-def _check_attempt(session: PaymentSession, attempt: PaymentAttempt) -> None:
+def _check_attempt(session: PaymentSession, attempt: PaymentAttempt) -> bool | None:
+    """Ask about one attempt; whether money was found that we did not know of, None when nobody was asked."""
     provider = current_registry().get(attempt.provider)
     at = clock.now()
     if attempt.provider_reference is None:
         if attempt.created_at + timedelta(minutes=1) > at:
-            return  # The request that starts it may still be under way.
+            return None  # The request that starts it may still be under way.
         # The answer to the start was lost. Asking again under the same key tells which page was opened, if any.
         starting.ask_provider(provider, attempt.id, starting.request_for(session, attempt), at=at)
         attempt = db.session.get_one(PaymentAttempt, attempt.id)
     if not provider.capabilities.fetch or attempt.provider_reference is None:
-        return
+        return None
     answer = provider.fetch(attempt.provider_reference)
-    if answer.event is None and session.expires_at <= at:
+    # A page that cannot be closed is asked about until its own time is up: it fails when the provider says so, and
+    # money that comes before then counts, and after that is kept apart.
+    if answer.event is None and session.expires_at <= at and provider.capabilities.expire:
         answer = _expire(provider, attempt.provider_reference)
-    _store_answer(provider, attempt.provider_reference, answer, at)
+    return _store_answer(provider, attempt.provider_reference, answer, at)
+
+
+@outbox.handles("payment_attempt.abandoned", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
+def close_abandoned(attempt_id: int) -> None:
+    """Close a page that nobody is sent to any more; whoever paid there all the same is found.
+
+    Raises ProviderUnavailable, so that it is tried again later.
+    """
+    attempt = db.session.get_one(PaymentAttempt, attempt_id)
+    if attempt.provider_reference is None:
+        return
+    try:
+        provider = current_registry().get(attempt.provider)
+        answer = _expire(provider, attempt.provider_reference)
+    except (UnknownProvider, ProviderRejected) as error:
+        log.warning("abandoned_not_closed", provider=attempt.provider, attempt_id=attempt_id, error=str(error))
+        return
+    _store_answer(provider, attempt.provider_reference, answer, clock.now())
 
 
 @outbox.handles("provider_event.hinted", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
@@ -147,10 +175,18 @@ def follow_hint(event_id: int) -> None:
     for reference in _hinted_at(event):
         try:
             answer = provider.fetch(reference)
+            if answer.outcome is Outcome.PENDING and _is_stray(event, reference):
+                log.warning("stray_page_closed", provider=event.provider, event_id=event_id, reference=reference)
+                answer = _expire(provider, reference)
         except ProviderRejected as error:
             log.warning("hint_refused", provider=event.provider, event_id=event_id, reason=error.reason)
             continue
+        except ProviderUnavailable as error:
+            check_log.note_asked(provider.name, error=type(error).__name__, at=at)
+            raise
+        # A hint announces it, so what is found was not lost.
         _store_answer(provider, reference, answer, at)
+        check_log.note_asked(provider.name, at=at)
 
 
 def _hinted_at(event: ProviderEvent) -> list[str]:
@@ -172,6 +208,23 @@ def _hinted_at(event: ProviderEvent) -> list[str]:
     return [reference for reference in references if reference is not None]
 
 
+def _is_stray(event: ProviderEvent, reference: str) -> bool:
+    """Whether an open page is one of our sessions' that no buyer may pay on: its start's answer was lost and the try
+    given up, or the session is over. A page whose start may still be answered is none."""
+    db.session.expire_all()
+    session = db.session.scalars(
+        db.select(PaymentSession).where(PaymentSession.public_id == event.session_public_id)
+    ).first()
+    if session is None:
+        return False
+    attempts = [one for one in session.attempts if one.provider == event.provider]
+    named = [one for one in attempts if one.provider_reference == reference]
+    if named:
+        status = named[0].status
+        return status is AttemptStatus.FAILED or (session.is_final and status is AttemptStatus.OPEN)
+    return all(one.provider_reference is not None or one.status is AttemptStatus.FAILED for one in attempts)
+
+
 def _expire(provider: Provider, reference: str) -> FetchResult:
     """Close the page of a session whose time is up, then ask once more: the buyer may have been faster."""
     try:
@@ -181,15 +234,13 @@ def _expire(provider: Provider, reference: str) -> FetchResult:
     return provider.fetch(reference)
 
 
-def _store_answer(provider: Provider, reference: str, answer: FetchResult, at: datetime) -> None:
+def _store_answer(provider: Provider, reference: str, answer: FetchResult, at: datetime) -> bool:
+    """Put an answer into the inbox; whether it tells of money that we did not know of."""
     if answer.event is None:
-        return
-    parsed = ParsedWebhook(
-        delivery_key=f"poll:{reference}:{answer.raw_status}"[:255],
-        event_type=f"poll.{answer.outcome.value}",
-        events=(answer.event,),
-    )
-    store_event(provider.name, parsed, f"asked: {answer.raw_status}", source="poll", at=at)
+        return False
+    parsed = answer.as_told(reference)
+    word = store_event(provider.name, parsed, f"asked: {answer.raw_status}", source="poll", at=at).word
+    return answer.outcome is Outcome.PAID and word in _NEWS
 
 
 def _close_if_over(session_id: int) -> None:
@@ -210,15 +261,59 @@ def _close_if_over(session_id: int) -> None:
 
 def recover_events(*, at: datetime, reach: timedelta = timedelta(days=3)) -> int:
     """Fetch the events that providers could not deliver into the inbox; returns how many were new."""
+    return sum(recover_from(provider, at=at, reach=reach) for provider in current_registry().enabled())
+
+
+def recover_from(provider: Provider, *, at: datetime, reach: timedelta = timedelta(days=3)) -> int:
+    """Fetch what one provider could not deliver; returns how many events were new."""
+    if not isinstance(provider, RecoversEvents):
+        return 0
     new = 0
-    for provider in current_registry().enabled():
-        if not isinstance(provider, RecoversEvents):
-            continue
-        try:
-            for recovered in provider.recover_events(at - reach):
-                body = recovered.body.decode("utf-8")
-                answer = store_event(provider.name, recovered.parsed, body, source="poll", at=at)
-                new += answer.word != "duplicate"
-        except (ProviderUnavailable, ProviderRejected) as error:
-            log.warning("recovery_unanswered", provider=provider.name, error=str(error))
+    error: str | None = None
+    try:
+        for recovered in provider.recover_events(at - reach):
+            body = recovered.body.decode("utf-8")
+            answer = store_event(provider.name, recovered.parsed, body, source="poll", at=at)
+            new += answer.word != "duplicate"
+    except (ProviderUnavailable, ProviderRejected) as problem:
+        error = type(problem).__name__
+        log.warning("recovery_unanswered", provider=provider.name, error=str(problem))
+    check_log.note_recovery(provider.name, new=new, error=error, at=at)
     return new
+
+
+def request_provider_checks(provider: str, *, at: datetime) -> int:
+    """Have a worker ask one provider about everything open there and about what it could not deliver.
+
+    In the caller's transaction; returns how many payments will be asked about, a batch at most.
+    """
+    sessions = db.session.scalars(
+        db.select(PaymentSession)
+        .where(
+            PaymentSession.status.in_((SessionStatus.CREATED, SessionStatus.PENDING)),
+            db.select(PaymentAttempt.id)
+            .where(
+                PaymentAttempt.session_id == PaymentSession.id,
+                PaymentAttempt.provider == provider,
+                PaymentAttempt.status.in_(_OPEN),
+            )
+            .exists(),
+        )
+        .order_by(PaymentSession.id)
+        .limit(_BATCH)
+    ).all()
+    for session in sessions:
+        request_check(session, at=at)
+    slot = int(at.timestamp()) // _AT_MOST_EVERY
+    outbox.publish("provider.recovery_requested", key=f"recover:{provider}:{slot}", provider=provider)
+    return len(sessions)
+
+
+@outbox.handles("provider.recovery_requested", queue=QueueName.WEBHOOKS, lease=timedelta(seconds=75))
+def recover_on_request(provider: str) -> None:
+    """Fetch what a provider could not deliver; one that is switched off meanwhile has nothing to say."""
+    try:
+        found = current_registry().get(provider)
+    except UnknownProvider:
+        return
+    recover_from(found, at=clock.now())

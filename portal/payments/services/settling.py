@@ -26,10 +26,14 @@ from portal.payments.models import (
 )
 from portal.payments.providers.base import NormalisedEvent, Outcome
 from portal.payments.providers.registry import UnknownProvider
+from portal.payments.services.disputing import apply_dispute_fact
+from portal.payments.services.refund_facts import apply_refund_fact
+from portal.payments.services.returning import reconsider
 from portal.payments.services.sessions import fail_session
 
 log = structlog.get_logger(__name__)
 
+_INSTANTS = ("occurred_at", "due_at")
 _NONE: Mapping[str, PaymentSession] = {}
 
 
@@ -78,15 +82,17 @@ def to_mapping(fact: NormalisedEvent) -> dict[str, Any]:
     """A fact as the inbox stores it."""
     mapping = {field.name: getattr(fact, field.name) for field in fields(fact)}
     mapping["outcome"] = fact.outcome.value
-    mapping["occurred_at"] = fact.occurred_at.isoformat() if fact.occurred_at else None
+    for name in _INSTANTS:
+        mapping[name] = mapping[name].isoformat() if mapping[name] else None
     return mapping
 
 
 def _from_mapping(mapping: dict[str, Any]) -> NormalisedEvent:
     values = dict(mapping)
     values["outcome"] = Outcome(values["outcome"])
-    if values.get("occurred_at"):
-        values["occurred_at"] = datetime.fromisoformat(values["occurred_at"])
+    for name in _INSTANTS:
+        if values.get(name):
+            values[name] = datetime.fromisoformat(values[name])
     known = {field.name for field in fields(NormalisedEvent)}
     # An event stored by a newer version may know more than we do.
     return NormalisedEvent(**{name: value for name, value in values.items() if name in known})
@@ -130,14 +136,20 @@ def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Ma
             return _pending(event, session, at)
         case Outcome.HINT:
             return _hinted(event)
+        case Outcome.CLAIMED:
+            return _claimed(event, session, fact, at)
         case _:
-            return _reported(event, session, fact)
+            return _reported(event, session, fact, at)
 
 
 def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
     reference = fact.payment_reference or fact.attempt_reference
     business_key = fact.business_key or f"{event.provider}:{reference or event.delivery_key}:paid"
-    if db.session.scalar(db.select(Payment.id).where(Payment.business_key == business_key)) is not None:
+    known = _payment_named(business_key)
+    if known is not None and _is_other_money(known, fact):
+        business_key = f"{business_key[:120]}:{fact.payment_reference}"[:255]
+        known = _payment_named(business_key)
+    if known is not None:
         return Verdict(EventStatus.DUPLICATE, "this payment was counted before")
     surplus_reason = _why_not_counted(event.provider, session, fact)
     if fact.amount_minor is not None and fact.amount_minor <= 0:
@@ -155,7 +167,7 @@ def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, 
         received_at=at,
     )
     db.session.add(payment)
-    _reconsider(event.provider, reference, at)
+    reconsider(event.provider, reference, at)
     if surplus_reason:
         _record(event, session, "CONFLICT", {"reason": surplus_reason, "amount_minor": payment.amount_minor})
         log.error("money_does_not_count", reason=surplus_reason, session_id=session.public_id, event_id=event.id)
@@ -164,18 +176,16 @@ def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, 
     return Verdict(EventStatus.APPLIED, "paid")
 
 
-def _reconsider(provider: str, reference: str | None, at: datetime) -> None:
-    """Refunds and disputes name the payment only. One that overtook its payment was no business of ours until now."""
-    early = db.session.scalars(
-        db.select(ProviderEvent).where(
-            ProviderEvent.provider == provider,
-            ProviderEvent.payment_reference == reference,
-            ProviderEvent.status == EventStatus.IGNORED,
-        )
-    )
-    for event in early:
-        values = {"available_at": at, "verdict": None}
-        transition(event, EventStatus.PENDING, by="job:webhooks", at=at, reason="its payment is known", values=values)
+def _payment_named(business_key: str) -> Payment | None:
+    payment: Payment | None = db.session.scalar(db.select(Payment).where(Payment.business_key == business_key))
+    return payment
+
+
+def _is_other_money(known: Payment, fact: NormalisedEvent) -> bool:
+    """Whether one key was used for two payments: a sender that names facts by our session says nothing else when
+    somebody pays twice, but the transaction is another one."""
+    names = (None, fact.attempt_reference, fact.payment_reference)
+    return fact.payment_reference is not None and known.provider_reference not in names
 
 
 def _is_test(provider: str, fact: NormalisedEvent) -> bool | None:
@@ -275,10 +285,22 @@ def _hinted(event: ProviderEvent) -> Verdict:
     return Verdict(EventStatus.APPLIED, "the provider is asked")
 
 
-def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent) -> Verdict:
-    """Refunds and disputes made at the provider: a person must see them, nothing here decides about them."""
-    _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor})
-    return Verdict(EventStatus.CONFLICT, f"{fact.outcome.value} at the provider")
+def _claimed(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
+    """Believed as far as that the buyer is done; whether the money is here, a person finds out and says."""
+    if session.status is SessionStatus.PAID:
+        return Verdict(EventStatus.IGNORED, f"overtaken: the session is {session.status.value}")
+    if session.status is SessionStatus.CREATED:
+        transition(session, SessionStatus.PENDING, by=f"event:{event.id}", at=at)
+    _record(event, session, "CLAIMED", {"detail": fact.detail})
+    return Verdict(EventStatus.CONFLICT, "said to be paid")
+
+
+def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
+    """Refunds and disputes: ours are confirmed, those made elsewhere are recorded."""
+    is_refund = fact.outcome in (Outcome.REFUNDED, Outcome.REFUND_FAILED)
+    verdict = Verdict(*(apply_refund_fact if is_refund else apply_dispute_fact)(event, session, fact, at))
+    _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor, "verdict": verdict.reason})
+    return verdict
 
 
 def _record(event: ProviderEvent, session: PaymentSession, what: str, after: dict[str, Any]) -> None:

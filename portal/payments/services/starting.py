@@ -1,9 +1,11 @@
 """Sending a buyer to a provider: record the attempt, call, record the result; never a call inside a transaction."""
 
+import time
 from datetime import datetime, timedelta
 
 import structlog
 
+from portal.core import outbox
 from portal.core.db import db, unit_of_work
 from portal.core.faults import fault
 from portal.core.state import transition
@@ -11,6 +13,7 @@ from portal.payments.errors import SessionClosed, SessionNotFound
 from portal.payments.extension import current_registry
 from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, SessionStatus
 from portal.payments.providers.base import (
+    AlreadyStarted,
     Provider,
     ProviderRejected,
     ProviderUnavailable,
@@ -24,15 +27,28 @@ log = structlog.get_logger(__name__)
 _SHORTEST_PAGE = timedelta(minutes=35)
 FIRST_CHECK = timedelta(minutes=2)
 _RESUMABLE = (AttemptStatus.STARTING, AttemptStatus.UNKNOWN)
+# No call to a provider takes longer, so a try that is older has no answer on its way.
+_ANSWERED_WITHIN = timedelta(minutes=1)
+# How long a second click waits for the address that the first one is about to record.
+_LOOKS, _LOOK_EVERY_SECONDS = 15, 0.2
 
 
-def start_attempt(session_id: int, provider_name: str, *, at: datetime) -> str:
+def start_attempt(session_id: int, provider_name: str, *, at: datetime, client_address: str | None = None) -> str:
     """Open the provider's hosted page for a session and return its address. Call it outside any transaction.
 
     Asking again gives the page that is already open; a try whose answer was lost is repeated under its own
-    idempotency key, so no second page can be charged. Raises SessionNotFound, SessionClosed, UnknownProvider,
-    ProviderUnavailable (nothing is known: ask again) or ProviderRejected.
+    idempotency key, so no second page can be charged. `client_address` is the buyer's, where a buyer asks. Raises
+    SessionNotFound, SessionClosed, UnknownProvider, ProviderUnavailable (nothing is known: ask again) or
+    ProviderRejected.
     """
+    try:
+        return _start(session_id, provider_name, at=at, client_address=client_address)
+    except AlreadyStarted:
+        # That try was given up just now, so this one is a new one.
+        return _start(session_id, provider_name, at=at, client_address=client_address)
+
+
+def _start(session_id: int, provider_name: str, *, at: datetime, client_address: str | None) -> str:
     with unit_of_work():
         session = _locked(session_id)
         _check_open(session, at)
@@ -40,7 +56,7 @@ def start_attempt(session_id: int, provider_name: str, *, at: datetime) -> str:
         attempt = _attempt_of(session, provider_name, at)
         if attempt.status is AttemptStatus.OPEN and attempt.redirect_url:
             return attempt.redirect_url
-        request = request_for(session, attempt)
+        request = request_for(session, attempt, client_address=client_address)
     return ask_provider(provider, attempt.id, request, at=at)
 
 
@@ -61,6 +77,8 @@ def ask_provider(provider: Provider, attempt_id: int, request: StartRequest, *, 
     fault("start-before-provider")
     try:
         result = provider.start(request)
+    except AlreadyStarted as error:
+        return _opened_before(attempt_id, error, at=at)
     except ProviderUnavailable as error:
         # An answered failure is repeated for the same key for ever, so that try is over; silence decides nothing.
         became = AttemptStatus.FAILED if error.is_answered else AttemptStatus.UNKNOWN
@@ -73,8 +91,35 @@ def ask_provider(provider: Provider, attempt_id: int, request: StartRequest, *, 
     return _record_open(attempt_id, result, at=at)
 
 
+def _opened_before(attempt_id: int, error: AlreadyStarted, *, at: datetime) -> str:
+    """The page that another call opened, once that call has recorded it.
+
+    When nobody can be about to, its address was lost: the try is given up, for nobody was sent to that page. Should
+    its answer come all the same, `_record_open` has the page closed; should somebody pay there, the provider's
+    message is about a try that is over, and `checking.follow_hint` has it closed or the money counted. Raises
+    AlreadyStarted then, and ProviderUnavailable while the other call may still be under way.
+    """
+    for _look in range(_LOOKS):
+        with unit_of_work():
+            _session, attempt = _locked_attempt(attempt_id)
+            if attempt.redirect_url and attempt.status in (AttemptStatus.OPEN, AttemptStatus.PAID):
+                return attempt.redirect_url
+            is_under_way = attempt.status is AttemptStatus.STARTING and attempt.created_at + _ANSWERED_WITHIN > at
+            if not is_under_way:
+                break
+        time.sleep(_LOOK_EVERY_SECONDS)
+    else:
+        raise ProviderUnavailable(detail=error.detail) from error
+    _note_failure(attempt_id, AttemptStatus.FAILED, f"its page got lost: {error.detail}", at=at)
+    raise error
+
+
 def _record_open(attempt_id: int, result: StartResult, *, at: datetime) -> str:
-    """Keep what the provider answered. The webhook may have been faster: then only the reference is added."""
+    """Keep what the provider answered. The webhook may have been faster: then only the reference is added.
+
+    A page that nobody waits for any more, because the try was given up or the session is over, is closed instead of
+    shown: two pages that can both be paid would charge the buyer twice. Raises ProviderUnavailable then.
+    """
     with unit_of_work():
         session, attempt = _locked_attempt(attempt_id)
         answer = {
@@ -83,8 +128,14 @@ def _record_open(attempt_id: int, result: StartResult, *, at: datetime) -> str:
             "expires_at": result.expires_at,
             "error": None,
         }
+        is_wanted = attempt.status is AttemptStatus.PAID or not (
+            attempt.status is AttemptStatus.FAILED or session.is_final
+        )
+        if not is_wanted:
+            outbox.publish("payment_attempt.abandoned", key=f"abandoned:{attempt.id}", attempt_id=attempt.id)
         if attempt.status in _RESUMABLE:
-            transition(attempt, AttemptStatus.OPEN, by=f"provider:{attempt.provider}", at=at, values=answer)
+            became = AttemptStatus.OPEN if is_wanted else AttemptStatus.FAILED
+            transition(attempt, became, by=f"provider:{attempt.provider}", at=at, values=answer)
         else:
             for name, value in answer.items():
                 setattr(attempt, name, value)
@@ -94,6 +145,8 @@ def _record_open(attempt_id: int, result: StartResult, *, at: datetime) -> str:
             transition(session, SessionStatus.PENDING, by=by, at=at, values={"check_at": check_at})
         elif not session.is_final:
             session.check_at = check_at
+    if not is_wanted:
+        raise ProviderUnavailable(detail="the answer came after the try was over")
     return result.redirect_url
 
 
@@ -146,8 +199,8 @@ def _new_attempt(session: PaymentSession, provider_name: str, *, number: int, at
     return attempt
 
 
-def request_for(session: PaymentSession, attempt: PaymentAttempt) -> StartRequest:
-    """What the provider is asked for an attempt: the same to the letter however often it is asked."""
+def request_for(session: PaymentSession, attempt: PaymentAttempt, *, client_address: str | None = None) -> StartRequest:
+    """What the provider is asked for an attempt: the same to the letter however often the same buyer asks."""
     return StartRequest(
         session_id=session.public_id,
         attempt=attempt.number,
@@ -160,6 +213,8 @@ def request_for(session: PaymentSession, attempt: PaymentAttempt) -> StartReques
         expires_at=max(session.expires_at - timedelta(minutes=5), attempt.created_at + _SHORTEST_PAGE),
         metadata={"session_id": session.public_id},
         locale=session.locale,
+        client_address=client_address,
+        begun_at=attempt.created_at,
     )
 
 

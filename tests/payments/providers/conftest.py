@@ -17,14 +17,36 @@ from portal import create_app
 from portal.core import clock
 from portal.core.db import db, unit_of_work
 from portal.core.faults import arm
+from portal.payments.providers import payu as payu_module
+from portal.payments.providers import payu_api, payu_events
 from portal.payments.providers.base import Provider
+from portal.payments.providers.payu import PayUProvider
 from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
 from tests.conftest import settings_for
+from tests.fakes.btcpay import FakeBTCPay
+from tests.fakes.chain import Chain, FakeNode
+from tests.fakes.payu import FakePayU
 from tests.fakes.stripe import FakeStripe, sign
-from tests.payments.providers.harness import PROVIDERS, REFUNDING, Harness
+from tests.payments.providers import payu_support
+from tests.payments.providers.btcpay_support import BTCPayHarness
+from tests.payments.providers.chain_support import ChainHarness
+from tests.payments.providers.harness import (
+    CANNOT_BE_ASKED,
+    CANNOT_EXPIRE,
+    ONLY_A_LINK,
+    PROVIDERS,
+    REFUNDING,
+    UNTIMED,
+    WHOLE_REFUNDS_ONLY,
+    Harness,
+)
+from tests.payments.providers.onecom_support import onecom_harness
+from tests.payments.providers.recurrente_support import fake_recurrente, recurrente_harness, recurrente_provider
 from tests.servers.redis import RedisServer
+
+__all__ = ["fake_recurrente", "onecom_harness", "recurrente_harness", "recurrente_provider"]
 
 
 @pytest.fixture
@@ -59,7 +81,7 @@ class StripeHarness:
         bodies = [
             json.dumps(event).encode()
             for event in reversed(self.fake.world.all("event"))
-            if event["data"]["object"]["id"] in mine
+            if mine & {event["data"]["object"]["id"], event["data"]["object"].get("payment_intent")}
         ]
         return [(self.sign(body), body) for body in bodies]
 
@@ -81,6 +103,33 @@ class StripeHarness:
 @pytest.fixture
 def stripe_harness(stripe_provider: StripeProvider, fake: FakeStripe) -> StripeHarness:
     return StripeHarness(stripe_provider, fake)
+
+
+@pytest.fixture
+def fake_payu() -> Iterator[FakePayU]:
+    """A PayU of our own whose notifications go nowhere."""
+    with FakePayU(webhook_url="") as running:
+        yield running
+
+
+@pytest.fixture
+def payu(fake_payu: FakePayU) -> PayUProvider:
+    """Our adapter, talking to the fake."""
+    return payu_support.provider(fake_payu)
+
+
+@pytest.fixture
+def payu_log(monkeypatch: pytest.MonkeyPatch) -> payu_support.Log:
+    """All that PayU's adapter logs."""
+    log = payu_support.Log()
+    for module in (payu_module, payu_api, payu_events):
+        monkeypatch.setattr(module, "log", log)
+    return log
+
+
+@pytest.fixture
+def payu_harness(payu: PayUProvider, fake_payu: FakePayU) -> payu_support.PayUHarness:
+    return payu_support.PayUHarness(payu, fake_payu)
 
 
 @pytest.fixture
@@ -125,6 +174,24 @@ class SandboxHarness:
             yield
 
 
+@pytest.fixture
+def btcpay_harness() -> Iterator[BTCPayHarness]:
+    with FakeBTCPay() as running:
+        yield BTCPayHarness(running)
+
+
+@pytest.fixture
+def web3_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator[ChainHarness]:
+    """Payments on a chain, with their book in an application of its own."""
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
+    chain = Chain()
+    with app.app_context(), FakeNode(chain) as node:
+        db.create_all()
+        yield ChainHarness(app, node, chain.deploy())
+        db.session.remove()
+        db.engine.dispose()
+
+
 @pytest.fixture(params=PROVIDERS)
 def harness(request: pytest.FixtureRequest) -> Harness:
     """Each provider in turn."""
@@ -135,6 +202,62 @@ def harness(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture(params=REFUNDING)
 def refunding(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can refund."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in REFUNDING])
+def unrefunding(request: pytest.FixtureRequest) -> Harness:
+    """Each provider whose money is given back by hand."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in UNTIMED])
+def timed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider whose signatures carry the time they were made."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in REFUNDING if name not in WHOLE_REFUNDS_ONLY])
+def splitting(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can give a part of a payment back."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in CANNOT_BE_ASKED])
+def asking(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can be asked."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in CANNOT_EXPIRE])
+def closing(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that can close a page."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=CANNOT_EXPIRE)
+def never_closing(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that cannot."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=[name for name in PROVIDERS if name not in ONLY_A_LINK])
+def opening(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that opens something at its end, and remembers it."""
+    found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=UNTIMED)
+def untimed(request: pytest.FixtureRequest) -> Harness:
+    """Each provider that signs no time."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
     return found
 

@@ -14,8 +14,22 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import Provider, StartRequest
 
-PROVIDERS = ("stripe", "sandbox")
-REFUNDING = ("stripe", "sandbox")  # Those of them whose capabilities say `refund`.
+PROVIDERS = ("stripe", "payu", "recurrente", "onecom", "btcpay", "web3", "sandbox")
+REFUNDING = ("stripe", "payu", "recurrente", "btcpay", "sandbox")  # Those of them whose capabilities say `refund`.
+HINTING = ("payu", "btcpay", "web3")  # Those whose webhooks are hints: the facts come by asking.
+UNTIMED = ("payu", "btcpay")  # Those whose signatures do not say when they were made.
+# What some of them cannot do, each for a reason that is documented with it; their capabilities say so too.
+WHOLE_REFUNDS_ONLY = ("recurrente",)
+CANNOT_EXPIRE = ("recurrente", "onecom")
+CANNOT_BE_ASKED = ("onecom",)
+# Where starting opens nothing at the other end: there is no call that could fail, and nothing is kept under a key.
+ONLY_A_LINK = ("onecom",)
+# Whose messages do not say whether they are of test mode.
+WITHOUT_A_MODE = ("onecom", "btcpay")
+# What each is asked for in these tests, if not in zloty.
+CURRENCIES = {"recurrente": "GTQ"}
+
+TELLING_REFUNDS = ("stripe", "sandbox")  # Those of them that tell of a refund by a webhook of its own.
 
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
 
@@ -32,13 +46,23 @@ class Harness(Protocol):
         """Every delivery about the attempt so far, signed now: headers and body."""
 
     def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
-        """The headers for any body, signed that long ago with the right secret."""
+        """The headers for any body, signed that long ago (where the signature says) with the right secret."""
 
     def foreign_body(self) -> bytes:
         """A well-formed event of a type nobody uses."""
 
     def down(self) -> AbstractContextManager[Any]:
         """Inside, the company does not answer."""
+
+
+def asked(harness: Harness, **changes: Any) -> StartRequest:
+    """A request for 49.00 in a currency that the provider takes."""
+    return request(**{"amount": Money(4900, currency_of(harness)), **changes})
+
+
+def currency_of(harness: Harness) -> str:
+    """The currency in which a provider is held to the contract."""
+    return CURRENCIES.get(harness.provider.name, "PLN")
 
 
 def request(**changes: Any) -> StartRequest:

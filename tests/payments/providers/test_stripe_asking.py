@@ -147,7 +147,7 @@ def test_a_refund_sends_its_reason_where_stripe_keeps_it(
 ) -> None:
     payment = paid(stripe_provider, fake)
     stripe_provider.refund(RefundRequest(payment, Money(100, "PLN"), "refund:1", reason))
-    assert sent(fake) == {"payment_intent": payment, "amount": "100", **expected}
+    assert sent(fake) == {"payment_intent": payment, "amount": "100", "metadata[refund_key]": "refund:1", **expected}
     assert fake.calls[-1].headers["Idempotency-Key"] == "refund:1"
 
 

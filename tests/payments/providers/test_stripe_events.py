@@ -75,6 +75,7 @@ def unreadable(body: bytes) -> str:
         ("refund.updated", REFUND | {"status": "failed"}, Outcome.REFUND_FAILED, "stripe:re_1:failed"),
         ("refund.updated", REFUND | {"status": "canceled"}, Outcome.REFUND_FAILED, "stripe:re_1:failed"),
         ("charge.dispute.created", DISPUTE, Outcome.DISPUTED, "stripe:dp_1:created"),
+        ("charge.dispute.updated", DISPUTE, Outcome.DISPUTED, "stripe:dp_1:created"),
         ("charge.dispute.closed", DISPUTE | {"status": "won"}, Outcome.DISPUTE_CLOSED, "stripe:dp_1:closed"),
         ("charge.dispute.closed", DISPUTE | {"status": "lost"}, Outcome.DISPUTE_CLOSED, "stripe:dp_1:closed"),
     ],
@@ -97,7 +98,7 @@ def test_every_type_we_subscribe_to_is_mapped_above() -> None:
     [
         "charge.succeeded",
         "charge.refunded",
-        "charge.dispute.updated",
+        "charge.dispute.funds_withdrawn",
         "payment_intent.created",
         "payment_intent.canceled",
         "invoice.paid",
@@ -141,6 +142,26 @@ def test_a_dispute_says_why_and_how_it_ended() -> None:
     (opened,) = meaning(event("charge.dispute.created", DISPUTE))
     (closed,) = meaning(event("charge.dispute.closed", DISPUTE | {"status": "lost"}))
     assert (opened.detail, closed.detail) == ("fraudulent", "lost")
+    assert opened.subject_reference == closed.subject_reference == "dp_1"
+
+
+def test_a_dispute_says_until_when_to_answer() -> None:
+    (fact,) = meaning(event("charge.dispute.created", DISPUTE | {"evidence_details": {"due_by": 1_795_828_800}}))
+    assert fact.due_at == datetime.fromtimestamp(1_795_828_800, UTC)
+    (fact,) = meaning(event("charge.dispute.created", DISPUTE | {"evidence_details": {"due_by": None}}))
+    assert fact.due_at is None
+
+
+@pytest.mark.parametrize("status", ["warning_closed", "prevented"])
+def test_a_dispute_that_came_to_nothing_is_withdrawn(status: str) -> None:
+    (fact,) = meaning(event("charge.dispute.closed", DISPUTE | {"status": status}))
+    assert fact.detail == "withdrawn"
+
+
+def test_a_refund_brings_our_key_back() -> None:
+    (ours,) = meaning(event("refund.created", REFUND | {"metadata": {"refund_key": "refund:1"}}))
+    (theirs,) = meaning(event("refund.created", REFUND))
+    assert (ours.subject_reference, ours.refund_key, theirs.refund_key) == ("re_1", "refund:1", None)
 
 
 def test_a_declined_card_says_why_and_fails_nothing() -> None:

@@ -53,6 +53,7 @@ def refund_data(page: SandboxPayment, charge: SandboxCharge, refund: SandboxRefu
         **page_data(page, detail=refund.reason),
         "payment": charge.reference,
         "refund": refund.reference,
+        "refund_key": refund.idempotency_key,
         "amount": refund.amount_minor,
     }
 
@@ -86,6 +87,8 @@ def _fact(outcome: Outcome, event: Fields) -> NormalisedEvent:
         is_test=data.optional_flag("test"),
         occurred_at=event.optional_time("created"),
         detail=data.optional_text("detail"),
+        subject_reference=refund,
+        refund_key=data.optional_text("refund_key"),
     )
 
 

@@ -14,6 +14,7 @@ from portal.core.db import unit_of_work
 from portal.core.faults import fault
 from portal.payments.providers import standard_webhooks
 from portal.payments.providers.base import (
+    PLACEHOLDER,
     Capabilities,
     FetchResult,
     InvalidPayload,
@@ -43,12 +44,13 @@ class SandboxProvider:
     name = "sandbox"
     capabilities = Capabilities(refund=True, partial_refund=True, fetch=True, methods=("card", "blik"))
 
-    def __init__(self, *, keys: Sequence[bytes], portal_url: str) -> None:
-        """`keys` are all believed. Raises ValueError when there is none."""
+    def __init__(self, *, keys: Sequence[bytes], portal_url: str, shows_signatures: bool = False) -> None:
+        """`keys` are all believed; `shows_signatures` on a developer's own machine. Raises ValueError without a key."""
         if not keys:
             raise ValueError("the sandbox needs a webhook key")
         self._keys = tuple(keys)
         self._portal_url = portal_url.rstrip("/")
+        self._shows_signatures = shows_signatures
 
     @property
     def title(self) -> str:
@@ -65,6 +67,17 @@ class SandboxProvider:
         """Verify and read a delivery. Raises InvalidSignature or InvalidPayload."""
         webhook_id = standard_webhooks.verify(headers, body, self._keys, at=at)
         return read_event(webhook_id, body)
+
+    def reread(self, body: bytes, *, delivery_key: str) -> ParsedWebhook:
+        """Read a delivery without asking who sent it. Raises InvalidPayload."""
+        return read_event(delivery_key, body)
+
+    def sample_headers(self, body: bytes, *, delivery_key: str, at: datetime) -> Mapping[str, str]:
+        """The headers of a delivery; really signed in development, so that it can be posted again by hand."""
+        headers = standard_webhooks.sign(delivery_key, body, self._keys[0], at=at)
+        if not self._shows_signatures:
+            headers = {**headers, "webhook-signature": f"v1,{PLACEHOLDER}"}
+        return {"Content-Type": "application/json", **headers}
 
     def fetch(self, attempt_reference: str) -> FetchResult:
         """Look into the company's books. Raises ProviderUnavailable or ProviderRejected."""

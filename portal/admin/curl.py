@@ -1,0 +1,41 @@
+"""A delivery as a command for a terminal: the body as it came, and a placeholder where its signature belongs."""
+
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+
+from portal.core import settings
+from portal.payments.extension import current_registry
+from portal.payments.models import ProviderEvent
+from portal.payments.providers.base import PLACEHOLDER, Rereads
+from portal.payments.providers.registry import UnknownProvider
+
+# Of a provider that does not say how its deliveries look.
+_UNKNOWN = {"Content-Type": "application/json", "Signature": PLACEHOLDER}
+
+
+def curl_command(event: ProviderEvent, *, at: datetime) -> str | None:
+    """Post a stored delivery again by hand; None for what no provider has posted.
+
+    The signature is missing on purpose: it would be a key with which anybody could say that something was paid. Whoever
+    needs one has the provider send the event again.
+    """
+    if event.source != "webhook":
+        return None
+    headers = _headers(event, at)
+    url = f"{settings.current().portal_url.rstrip('/')}/webhooks/{event.provider}"
+    lines = [f"curl -X POST {shlex.quote(url)}"]
+    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+    # Raw: with --data a body that begins with @ would name a file of whoever pastes it.
+    lines.append(f"--data-raw {shlex.quote(event.body)}")
+    return " \\\n  ".join(lines)
+
+
+def _headers(event: ProviderEvent, at: datetime) -> Mapping[str, str]:
+    try:
+        provider = current_registry().get(event.provider)
+    except UnknownProvider:
+        return _UNKNOWN
+    if not isinstance(provider, Rereads):
+        return _UNKNOWN
+    return provider.sample_headers(event.body.encode("utf-8", "replace"), delivery_key=event.delivery_key, at=at)
