@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Receiver:
     on_request: Callable[[], None] | None = None
     tls: Any = None
 
-    def __enter__(self) -> "Receiver":
+    def __enter__(self) -> Self:
         self._let_go = threading.Event()
         outer = self
 
