@@ -262,8 +262,13 @@ def _leave(scope: _Scope, made: list[Refund]) -> ResponseReturnValue:
     if any(one.flag is not None for one in made):
         flash(_("Recorded. This provider cannot give money back by itself: do it there, then note it here."), "warning")
     else:
-        words = ngettext("The money is on its way back.", "The money is on its way back, in %(num)s refunds.", count)
-        flash(words, "success")
+        one = _("The money is on its way back.")
+        many = ngettext(
+            "The money is on its way back, in %(num)s refund.",
+            "The money is on its way back, in %(num)s refunds.",
+            count,
+        )
+        flash(one if count == 1 else many, "success")
     db.session.expire_all()
     url = url_for("admin.refund", refund_id=made[0].id) if count == 1 else scope.back
     return htmx.after_post(url)

@@ -78,14 +78,14 @@ def _spoken(element: Element, language: str | None = None) -> Iterator[str]:
     if not isinstance(element.tag, str) or element.tag in _UNSPOKEN:
         return
     here = element.get("lang") or language
-    # A language's own name, in the menu of languages.
-    if language is None or here == language:
-        yield element.text or ""
-        yield from (element.get(name) or "" for name in _SPOKEN_ATTRIBUTES)
-        yield from (value for name, value in element.attrib.items() if name.startswith("data-text-"))
-        if element.tag == "meta" and element.get("name") == "description":
-            yield element.get("content") or ""
+    # A language's own name in the menu of languages, and the reference for developers, which is in English.
+    if language is not None and here != language:
+        return
+    yield element.text or ""
+    yield from (element.get(name) or "" for name in _SPOKEN_ATTRIBUTES)
+    yield from (value for name, value in element.attrib.items() if name.startswith("data-text-"))
+    if element.tag == "meta" and element.get("name") == "description":
+        yield element.get("content") or ""
     for child in element:
         yield from _spoken(child, here)
-        if language is None or here == language:
-            yield child.tail or ""
+        yield child.tail or ""

@@ -21,6 +21,8 @@ from portal.core.mail import MailMessage
 from portal.core.money import Money
 from portal.core.outbox import OutboxMessage
 from portal.merchants.models import ApiKey
+from portal.merchants.outbound import endpoints
+from portal.merchants.outbound.models import MerchantEvent, WebhookEndpoint
 from portal.merchants.services import access
 from portal.merchants.services.merchants import request_merchant
 from portal.orders.models import CartLine, Order
@@ -95,6 +97,8 @@ def build(app: Flask, locale: str = "en") -> World:
 def _merchant_values(world: World) -> dict[str, str]:
     """Alice sells too: somebody has paid her, and mallory wants to sell as well."""
     shop = merchants.make_merchant(world.users["alice"], brand_color="#0f766e")
+    with unit_of_work():
+        endpoints.set_url(shop, mode="test", url="https://shop.example.com/hooks", by="alice", at=clock.now())
     session = merchants.make_session(shop, customer_email="buyer@example.com")
     merchants.pay(world.app, world.app.test_client(), session.public_id)
     with unit_of_work():
@@ -112,6 +116,8 @@ def _merchant_values(world: World) -> dict[str, str]:
         "purchases.open_link.token": access.token_of(purchase),
         "key_id": str(merchants.all_of(ApiKey)[0].id),
         "merchant_id": str(shop.id),
+        "delivery_id": merchants.all_of(MerchantEvent)[0].public_id,
+        "endpoint_id": str(merchants.all_of(WebhookEndpoint)[0].id),
         "request_id": str(wish.id),
     }
 

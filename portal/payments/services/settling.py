@@ -299,7 +299,7 @@ def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEve
     """Refunds and disputes: ours are confirmed, those made elsewhere are recorded."""
     is_refund = fact.outcome in (Outcome.REFUNDED, Outcome.REFUND_FAILED)
     verdict = Verdict(*(apply_refund_fact if is_refund else apply_dispute_fact)(event, session, fact, at))
-    _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor, "verdict": verdict.reason})
+    _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor})
     return verdict
 
 
