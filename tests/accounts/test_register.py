@@ -167,7 +167,7 @@ def test_with_redis_gone_registering_still_works(client: FlaskClient, monkeypatc
     # Both flags go back afterwards: the limiter is one for all tests.
     monkeypatch.setattr(limiter, "_storage_dead", False)
     monkeypatch.setattr(limiter._storage, "acquire_entry", gone)
-    monkeypatch.setattr(queues, "connection", gone)
+    monkeypatch.setattr(queues.connection(), "execute_command", gone)
     assert post_form(client, "/register", NEW).status_code == 303
     assert db.session.scalars(select(User.email)).all() == ["zoe@example.com"]
 

@@ -213,7 +213,8 @@ def test_calls_are_counted_by_key(client: FlaskClient, cafe: Merchant, monkeypat
     assert answers == [200] * 120 + [429]
     refused = get(client, busy)
     assert error_of(refused)["type"] == "rate_limit"
-    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    # The library rounds the minute up to the next full second.
+    assert 1 <= int(refused.headers["Retry-After"]) <= 61
     assert get(client, quiet).status_code == 200
 
 

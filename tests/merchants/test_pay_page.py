@@ -231,7 +231,7 @@ def test_a_live_session_is_not_offered_make_believe_money(client: FlaskClient, c
 def test_a_provider_takes_sessions_of_its_own_mode_only(
     app: Flask, cafe: Merchant, installed: str, mode: str, offered: list[str]
 ) -> None:
-    settings = replace(app.config["SETTINGS"], payment_mode=installed)
+    settings = replace(app.config["SETTINGS"], payment_mode=installed, **NO_CHAINS)
     registry = Registry(settings)
     assert [provider.name for provider in registry.for_checkout("PLN", mode)] == offered
     session = make_session(cafe, mode=mode)
@@ -254,7 +254,7 @@ def test_money_of_the_other_mode_never_counts(app: Flask, cafe: Merchant) -> Non
     assert settling._why_not_counted("stripe", test, quiet) is None
     assert settling._why_not_counted("stripe", test, replace(quiet, is_test=False)) == "wrong_mode"
     assert settling._why_not_counted("gone", live, quiet) is None
-    real = Registry(replace(app.config["SETTINGS"], payment_mode="live"))
+    real = Registry(replace(app.config["SETTINGS"], payment_mode="live", **NO_CHAINS))
     before, app.extensions["payment_registry"] = app.extensions["payment_registry"], real
     try:
         assert settling._why_not_counted("stripe", test, quiet) == "wrong_mode"
