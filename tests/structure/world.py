@@ -21,6 +21,8 @@ from portal.core.mail import MailMessage
 from portal.core.money import Money
 from portal.core.outbox import OutboxMessage
 from portal.merchants.models import ApiKey
+from portal.merchants.outbound import endpoints
+from portal.merchants.outbound.models import MerchantEvent
 from portal.merchants.services import access
 from portal.merchants.services.merchants import request_merchant
 from portal.orders.models import CartLine, Order
@@ -95,6 +97,9 @@ def build(app: Flask, locale: str = "en") -> World:
 def _merchant_values(world: World) -> dict[str, str]:
     """Alice sells too: somebody has paid her, and mallory wants to sell as well."""
     shop = merchants.make_merchant(world.users["alice"], brand_color="#0f766e")
+    with unit_of_work():
+        hooks = "https://shop.example.com/webhooks"
+        endpoints.set_url(shop, mode="test", url=hooks, by=world.users["alice"].email, at=clock.now())
     session = merchants.make_session(shop, customer_email="buyer@example.com")
     merchants.pay(world.app, world.app.test_client(), session.public_id)
     with unit_of_work():
@@ -111,6 +116,7 @@ def _merchant_values(world: World) -> dict[str, str]:
         "pay.brand.public_id": shop.public_id,
         "purchases.open_link.token": access.token_of(purchase),
         "key_id": str(merchants.all_of(ApiKey)[0].id),
+        "delivery_id": merchants.all_of(MerchantEvent)[0].public_id,
         "merchant_id": str(shop.id),
         "request_id": str(wish.id),
     }
