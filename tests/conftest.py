@@ -71,6 +71,10 @@ CHAIN = {
 XPUB = "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB"
 
 
+# The chain of the tests is one for test money, so an installation for real money has to do without it.
+NO_CHAINS: dict[str, Any] = {"web3_networks": "", "web3_xpub": "", "web3_webhook_secret": ""}
+
+
 def settings_for(database_url: str, redis_url: str, folder: Path, **changes: Any) -> config.Settings:
     """Settings of a test application; `changes` replace single ones."""
     values: dict[str, Any] = {

@@ -12,7 +12,10 @@ from portal.core.db import Base, UTCDateTime, db
 _numbers = itertools.count(1)
 AT = datetime(2026, 1, 21, 12, tzinfo=UTC)
 # Columns whose check constraint wants one of a few words.
-WORDS = {"payment_sessions.mode": "test", "merchants.first_key_mode": "test", "api_keys.mode": "test"}
+WORDS = {
+    "payment_sessions.mode": "test", "merchants.first_key_mode": "test", "api_keys.mode": "test",
+    "webhook_endpoints.mode": "test", "merchant_events.mode": "test",
+}  # fmt: skip
 
 
 def row(model: type[Any], **values: Any) -> Any:

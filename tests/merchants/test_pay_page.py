@@ -22,6 +22,7 @@ from portal.payments.services import checking, settling
 from portal.payments.services.starting import start_attempt
 from tests import sandbox
 from tests.browser_like import csrf_token, post_form
+from tests.conftest import NO_CHAINS
 from tests.merchants.support import (
     all_of,
     choose,

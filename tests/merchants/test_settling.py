@@ -18,6 +18,7 @@ from portal.merchants.services import access, keys, settling
 from portal.payments.models import Invoice, PaymentSession, SessionStatus
 from portal.payments.services import draining
 from tests import invariants, sandbox
+from tests.conftest import NO_CHAINS
 from tests.crowd import all_at_once
 from tests.merchants.support import (
     all_of,

@@ -5,6 +5,7 @@ from typing import Any
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from wtforms import RadioField, StringField, ValidationError
+from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length
 
 from portal.accounts.forms import strip
@@ -15,7 +16,9 @@ from portal.merchants.outbound import endpoints, guard
 class EndpointForm(FlaskForm):
     """Where to send."""
 
-    mode = RadioField(_l("For which payments"), choices=[("test", _l("Test")), ("live", _l("Live"))])
+    mode = RadioField(
+        _l("For which payments"), choices=[SelectChoice("test", _l("Test")), SelectChoice("live", _l("Live"))]
+    )
     url = StringField(
         _l("Address"),
         [DataRequired(_l("Please fill this in.")), Length(max=guard.LONGEST)],

@@ -76,6 +76,9 @@ def read_url(url: str, *, mode: str, loopback: bool) -> Target:
     if (port not in (80, 443) and port < 1024) or port == 0:
         raise RefusedAddress(_l("Use port 80, 443, or one from 1024 on."))
     literal = _literal(host)
+    if "[" in parts.netloc and not isinstance(literal, ipaddress.IPv6Address):
+        # Brackets hold an IPv6 address; what else RFC 3986 lets stand there is nobody's name.
+        raise RefusedAddress
     if literal is not None:
         check_address(literal, mode=mode, loopback=loopback)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
