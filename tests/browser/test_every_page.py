@@ -19,7 +19,7 @@ from tests.servers.browser import WIDTHS
 
 AXE = Axe()
 # Files, and what is no page by itself.
-NO_PAGES = (".pdf", ".csv", "/language", "/dev/ui", "/badge", "/static", "/html", "/files/")
+NO_PAGES = (".pdf", ".csv", ".json", "/language", "/dev/ui", "/badge", "/static", "/html", "/files/")
 LOOKS = ((1280, "light"), (390, "dark"), (1280, "dark"), (390, "light"))
 PHONE = min(WIDTHS)
 DOORS = {

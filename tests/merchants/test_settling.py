@@ -228,7 +228,8 @@ def test_a_link_opens_one_purchase_and_nothing_else(
 def test_links_that_nobody_signed_open_nothing(app: Flask, client: FlaskClient, paid: PaymentSession) -> None:
     token, (link,) = token_in_mail(), all_of(AccessLink)
     forged = [
-        token[:-6] + ("A" if token[-6] != "A" else "B") + token[-5:], token + "x", "x", "%00", "a" * 900, link.reference,
+        token[:-6] + ("A" if token[-6] != "A" else "B") + token[-5:],
+        token + "x", "x", "%00", "a" * 900, link.reference,
         sealed.sign(link.reference, purpose="customer-access"),
         sealed.sign(f"{link.reference}:{'0' * 36}:{paid.public_id}", purpose="customer-access"),
         sealed.sign(f"unknown:{'0' * 36}:{paid.public_id}", purpose="customer-access"),

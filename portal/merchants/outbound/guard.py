@@ -51,7 +51,7 @@ class Target:
 _USUAL = {"https": 443, "http": 80}
 
 
-def read_url(url: str, *, mode: str, loopback: bool) -> Target:
+def read_url(url: str, *, mode: str, loopback: bool) -> Target:  # noqa: C901  # one refusal after the other
     """Take an address apart, and refuse what no webhook is sent to whatever it resolves to. Raises RefusedAddress.
 
     `loopback`: this machine's own addresses may be used in test mode, on any port.
