@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,7 +29,7 @@ Resolver = Callable[..., None]
 
 
 @pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     """`resolver([...], [...])`: what the first look-up answers, and each later one; the last answer is kept."""
     answers: list[list[str]] = []
 
@@ -44,7 +44,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
         answers.extend(given)
         monkeypatch.setattr(guard.socket, "getaddrinfo", ask)
 
-    yield say
+    return say
 
 
 @pytest.fixture
@@ -88,7 +88,8 @@ def test_what_is_public_is_not(address: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "2130706433", "0x7f000001", "0x7f.0.0.1", "0X7F.1", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "1.2.3.4.5",
+        "2130706433", "0x7f000001", "0x7f.0.0.1", "0X7F.1", "017700000001", "0177.0.0.1", "127.1", "127.0.1",
+        "1.2.3.4.5",
         "010.8.8.8", "127.0.0.1.", "a..b", "-a.example", "a_b.example", "localhost.", "%31%32%37.0.0.1", "a%00.example",
     ],
 )  # fmt: skip
@@ -111,7 +112,8 @@ def test_numbers_in_disguise_are_no_names(host: str, mode: str) -> None:
         "https://shop.example.com/ż", "https://ｌｏｃａｌｈｏｓｔ/", "https://shop.example.com/\x00",
         "https://shop.example.com:0/", "https://shop.example.com:22/", "https://shop.example.com:25/",
         "https://shop.example.com:1023/", "https://shop.example.com:65536/", "https://shop.example.com:-1/",
-        "https://shop.example.com:x/", "https://[::1/", "https://[v1.x]/", "https://[8.8.8.8]/", "https://" + "a" * 64 + ".example/",
+        "https://shop.example.com:x/", "https://[::1/", "https://[v1.x]/", "https://[8.8.8.8]/",
+        "https://" + "a" * 64 + ".example/",
         "https://" + "a." * 127 + "example/", "https://shop.example.com/" + "a" * 2_000,
     ],
 )  # fmt: skip
