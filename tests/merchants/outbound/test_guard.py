@@ -42,7 +42,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
     def say(*given: list[str]) -> None:
         answers.extend(given)
-        monkeypatch.setattr(guard.socket, "getaddrinfo", ask)
+        monkeypatch.setattr(socket, "getaddrinfo", ask)
 
     return say
 
@@ -57,7 +57,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             asked.append((address[0], address[1]))
             raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(posting.socket, "socket", Silent)
+    monkeypatch.setattr(socket, "socket", Silent)
     return asked
 
 
