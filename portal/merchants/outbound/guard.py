@@ -51,7 +51,7 @@ class Target:
 _USUAL = {"https": 443, "http": 80}
 
 
-def read_url(url: str, *, mode: str, loopback: bool) -> Target:  # noqa: C901  # one refusal after the other
+def read_url(url: str, *, mode: str, loopback: bool) -> Target:  # one refusal after the other
     """Take an address apart, and refuse what no webhook is sent to whatever it resolves to. Raises RefusedAddress.
 
     `loopback`: this machine's own addresses may be used in test mode, on any port.
@@ -71,10 +71,6 @@ def read_url(url: str, *, mode: str, loopback: bool) -> Target:  # noqa: C901  #
         raise RefusedAddress(_l("An address of webhooks holds no user name or password."))
     if parts.scheme == "http" and mode != "test":
         raise RefusedAddress(_l("Use https://. Plain http:// is for test mode only."))
-    if port is None:
-        port = _USUAL[parts.scheme]
-    if (port not in (80, 443) and port < 1024) or port == 0:
-        raise RefusedAddress(_l("Use port 80, 443, or one from 1024 on."))
     literal = _literal(host)
     if "[" in parts.netloc and not isinstance(literal, ipaddress.IPv6Address):
         # Brackets hold an IPv6 address; what else RFC 3986 lets stand there is nobody's name.
@@ -82,7 +78,15 @@ def read_url(url: str, *, mode: str, loopback: bool) -> Target:  # noqa: C901  #
     if literal is not None:
         check_address(literal, mode=mode, loopback=loopback)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, host, port, path)
+    return Target(parts.scheme, host, _port(parts.scheme, port), path)
+
+
+def _port(scheme: str, given: int | None) -> int:
+    """The port of an address. Raises RefusedAddress for those at which no web program listens."""
+    port = _USUAL[scheme] if given is None else given
+    if port < 1024 and port not in _USUAL.values():
+        raise RefusedAddress(_l("Use port 80, 443, or one from 1024 on."))
+    return port
 
 
 def _literal(host: str) -> Address | None:

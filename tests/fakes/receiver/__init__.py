@@ -42,7 +42,7 @@ class Receiver:
     answers: list[str] = field(default_factory=list)
     location: str = ""
     received: list[Received] = field(default_factory=list)
-    on_request: Callable[[], None] | None = None
+    on_request: Callable[[], object] | None = None
     tls: Any = None
 
     def __enter__(self) -> Self:

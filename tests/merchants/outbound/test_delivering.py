@@ -1,12 +1,14 @@
 """Events reach the merchant's program: signed, in order, again until they are taken, and not once more."""
 
 import json
+import random
 import threading
 from datetime import timedelta
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 
 from portal.core import clock, faults, outbox
 from portal.core.db import db, unit_of_work
@@ -143,9 +145,9 @@ def test_of_a_huge_answer_the_beginning_is_kept(cafe: Merchant, shop: Receiver, 
 def test_the_gaps_grow_and_end_after_three_days(
     monkeypatch: pytest.MonkeyPatch, jitter: float, tries_again: int
 ) -> None:
-    monkeypatch.setattr(schedule.random, "uniform", lambda _low, _high: jitter)
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: jitter)
     first = at = clock.now()
-    gaps = []
+    gaps: list[timedelta] = []
     while (following := schedule.next_try(len(gaps) + 1, first=first, at=at)) is not None:
         gaps.append(following - at)
         at = following
@@ -268,7 +270,7 @@ def test_a_worker_that_dies_after_the_request_sends_it_again(cafe: Merchant, sho
 def test_a_lost_message_is_missed_and_written_anew(cafe: Merchant, shop: Receiver, hook_secret: str) -> None:
     event = happen(cafe)
     with unit_of_work():
-        db.session.execute(OutboxMessage.__table__.delete())
+        db.session.execute(delete(OutboxMessage))
     send()
     assert shop.received == []
     for _twice in range(2):
@@ -285,7 +287,7 @@ def test_two_workers_send_a_delivery_once(app: Flask, cafe: Merchant, shop: Rece
     delivery_id = the_delivery().id
     db.session.rollback()
     ready, entered = threading.Barrier(2), threading.Event()
-    shop.on_request = lambda: bool(entered.wait(2))
+    shop.on_request = lambda: entered.wait(2)
     done: list[str] = []
 
     def work_as_one() -> None:

@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,7 +29,7 @@ Resolver = Callable[..., None]
 
 
 @pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     """`resolver([...], [...])`: what the first look-up answers, and each later one; the last answer is kept."""
     answers: list[list[str]] = []
 
@@ -42,7 +42,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
 
     def say(*given: list[str]) -> None:
         answers.extend(given)
-        monkeypatch.setattr(guard.socket, "getaddrinfo", ask)
+        monkeypatch.setattr(socket, "getaddrinfo", ask)
 
     return say
 
@@ -57,7 +57,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             asked.append((address[0], address[1]))
             raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(posting.socket, "socket", Silent)
+    monkeypatch.setattr(socket, "socket", Silent)
     return asked
 
 
