@@ -51,8 +51,15 @@ IN_A_REFUND = (
     "refund-after-order",
     "refund-before-commit",
 )
-# Inside the form's own transaction: tests/payments/test_refunds.py lets it fail there, and nothing of it remains.
-BY_RAISING = ("refund-after-record",)
+# Inside a transaction of their own, or around a call whose other end is the test's: tests/payments/test_refunds.py and
+# tests/merchants let them fail there.
+BY_RAISING = (
+    "refund-after-record",
+    "merchant-after-key",
+    "merchant-after-link",
+    "repeat-before-insert",
+    "webhook-after-post",
+)
 # Stuck work goes on within this time without a person; a lease may be no longer, sweep and start included.
 RESUMED_WITHIN = timedelta(seconds=90)
 

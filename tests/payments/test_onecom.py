@@ -1,6 +1,7 @@
 """One.com through the whole portal: the link, the shop's signed messages over HTTP, and a person's word."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -349,9 +350,12 @@ def test_control_without_the_lock_people_are_told_of_trouble_instead_of_the_stat
     number = session.id
     db.session.rollback()
 
+    both_have_looked = threading.Barrier(2, timeout=20)
+
     def careless_look(session_id: int) -> PaymentSession:
         found = db.session.get_one(PaymentSession, session_id)
-        time.sleep(1)
+        assert found.attempts
+        both_have_looked.wait()
         return found
 
     monkeypatch.setattr(by_hand, "_locked", careless_look)
