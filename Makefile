@@ -13,6 +13,9 @@ BOOTSTRAP = $(if $(PYTHON),,$(error the portal needs Python 3.11 or newer with v
 PYTEST := $(PY) -m pytest -n 2 --dist loadgroup
 LINTED := portal tests scripts deploy bench migrations worker.py wsgi.py
 
+# Where Python is told to keep no compiled code, each of the many processes below would compile the portal anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test unit check format lock messages bench screens clean
 

@@ -1,11 +1,15 @@
 """The worker: `python worker.py` works on every queue, `python worker.py --queues deploy` on some.
 
+Where there are several site hosts, the worker on each also listens to the host's own queue: `deploy-<its name>`.
+
 The parent starts one RQ worker for quick work (webhooks, mail, the rest) and one for slow work (files, deployments), so
 that a long measurement never holds up a payment; it runs the ticker and starts a worker again that died.
 """
 
 import argparse
 import ctypes
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +25,7 @@ from rq.serializers import JSONSerializer
 from portal import create_app
 from portal.core import periodic, queues
 from portal.core.queues import QueueName
+from portal.quotes.measuring import isolation
 
 log = structlog.get_logger("portal.worker")
 
@@ -30,6 +35,7 @@ _MAINTENANCE_SECONDS = 30
 _WORKER_TTL_SECONDS = 45
 _GRACE_SECONDS = 20
 _PR_SET_PDEATHSIG = 1
+_HOST_QUEUE = re.compile(rf"{QueueName.DEPLOY}-[a-z0-9]{{1,9}}")
 
 
 class PatientWorker(Worker):
@@ -41,14 +47,26 @@ class PatientWorker(Worker):
 def main() -> int:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description="Work on the portal's queues.")
-    parser.add_argument("--queues", nargs="+", choices=[str(name) for name in QueueName], metavar="QUEUE")
+    parser.add_argument("--queues", nargs="+", type=_queue, metavar="QUEUE")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--no-ticker", action="store_true", help="leave the periodic work to another worker host")
     arguments = parser.parse_args()
-    wanted = arguments.queues or [str(name) for name in QueueName]
+    wanted = arguments.queues or every_queue_here()
     if arguments.child:
         return work(wanted)
     return supervise(wanted, with_ticker=not arguments.no_ticker)
+
+
+def _queue(name: str) -> str:
+    if name not in set(QueueName) and not _HOST_QUEUE.fullmatch(name):
+        raise argparse.ArgumentTypeError(f"{name} is no queue; there are {', '.join(QueueName)} and deploy-<host>")
+    return name
+
+
+def every_queue_here() -> list[str]:
+    """All shared queues, and that of this site host, if it has a name."""
+    host = os.environ.get("SITES_HOST_NAME", "").strip()
+    return [*map(str, QueueName), *([queues.host_queue(host)] if host else [])]
 
 
 def work(names: list[str]) -> int:
@@ -56,6 +74,9 @@ def work(names: list[str]) -> int:
     app = create_app()
     with app.app_context():
         connection = queues.connection()
+    if QueueName.FILES in names:
+        # What measures model files forks from here on; the work-horse of each job finds it ready.
+        isolation.warm_up()
     rq_queues = [Queue(name, connection=connection, serializer=JSONSerializer) for name in names]
     worker = PatientWorker(
         rq_queues,
@@ -104,7 +125,7 @@ def supervise(names: list[str], *, with_ticker: bool) -> int:
 
 
 def _chosen(group: tuple[QueueName, ...], names: list[str]) -> list[str]:
-    return [str(name) for name in group if name in names]
+    return [name for name in names if queues.kind_of(name) in group]
 
 
 def _spawn(names: list[str]) -> "subprocess.Popen[bytes]":

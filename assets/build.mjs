@@ -1,6 +1,6 @@
 // Builds static/vendor/ from the packages pinned in package.json.
 //
-//   tabler.min.css  tabler.min.js  htmx.min.js  chart.min.js  icons.svg  inter-*.woff2  LICENSES.txt
+//   tabler.min.css  tabler.min.js  htmx.min.js  chart.min.js  viewer.min.js  icons.svg  inter-*.woff2  LICENSES.txt
 //   manifest.json   the version and content hash of each file, for cache busting
 //
 // Output depends on the inputs only, so two builds of one commit are the same bytes.
@@ -19,16 +19,16 @@ const packagePath = (...parts) => path.join(ROOT, "node_modules", ...parts);
 const read = (file) => readFile(file, "utf8");
 const require = createRequire(import.meta.url);
 
-const PACKAGES = ["@tabler/core", "@tabler/icons", "@fontsource-variable/inter", "htmx.org", "chart.js"];
+const PACKAGES = ["@tabler/core", "@tabler/icons", "@fontsource-variable/inter", "htmx.org", "chart.js", "three"];
 const versionOf = (name) => require(packagePath(name, "package.json")).version;
 
 // Source maps are not shipped, and a browser asking for them would only log a 404.
 const withoutSourceMap = (text) =>
   text.replace(/\n?(\/\/# sourceMappingURL=\S+|\/\*# sourceMappingURL=[^*]*\*\/)\s*$/, "\n");
 
-async function chart() {
+async function bundle(name) {
   const result = await build({
-    entryPoints: [path.join(ROOT, "assets", "chart.js")],
+    entryPoints: [path.join(ROOT, "assets", name)],
     bundle: true, minify: true, format: "iife", target: "es2020", write: false, legalComments: "none",
     nodePaths: [packagePath()],
   });
@@ -73,7 +73,9 @@ async function main() {
     "tabler.min.css": ["@tabler/core", withoutSourceMap(await read(packagePath("@tabler/core/dist/css/tabler.min.css")))],
     "tabler.min.js": ["@tabler/core", withoutSourceMap(await read(packagePath("@tabler/core/dist/js/tabler.min.js")))],
     "htmx.min.js": ["htmx.org", withoutSourceMap(await read(packagePath("htmx.org/dist/htmx.min.js")))],
-    "chart.min.js": ["chart.js", await chart()],
+    "chart.min.js": ["chart.js", await bundle("chart.js")],
+    // Large, so that no page names it: viewer.js asks for it where a model is looked at.
+    "viewer.min.js": ["three", await bundle("viewer.js")],
     "icons.svg": ["@tabler/icons", await icons()],
     "inter-latin.woff2": ["@fontsource-variable/inter", await font("latin")],
     "inter-latin-ext.woff2": ["@fontsource-variable/inter", await font("latin-ext")],

@@ -2,17 +2,20 @@
 
 import sys
 
-from bench import drain, growth, latency, memory, pages, tails, webhooks
+from bench import api, drain, growth, latency, measuring, memory, pages, quoting, tails, webhooks
 from bench.harness import Report, servers
 
 PARTS = {
     "webhooks": webhooks.run,
     "drain": drain.run,
+    "api": api.run,
     "pages": pages.run,
     "growth": growth.run,
     "memory": memory.run,
     "tails": tails.run,
     "latency": latency.run,
+    "measuring": measuring.run,
+    "quoting": quoting.run,
 }
 
 

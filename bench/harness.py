@@ -15,7 +15,7 @@ from flask import Flask
 
 from portal import create_app
 from portal.core.db import dispose
-from tests.conftest import forget_last_request, settings_for
+from tests.conftest import NO_CHAINS, forget_last_request, settings_for
 from tests.migrating import upgrade
 from tests.servers import postgres, processes, redis
 
@@ -59,7 +59,7 @@ class Bench:
     @contextmanager
     def app(self, database: str) -> Iterator[Flask]:
         """A migrated application on a fresh database, in its context."""
-        settings = settings_for(self.postgres.create_database(database), self.redis.url, self.folder)
+        settings = settings_for(self.postgres.create_database(database), self.redis.url, self.folder, **NO_CHAINS)
         app = create_app(settings)
         # One context is held around many requests; nothing of one may reach the next.
         app.before_request_funcs.setdefault(None, []).insert(0, forget_last_request)
@@ -73,7 +73,7 @@ class Bench:
         settings = app.config["SETTINGS"]
         names = list(type(settings).__dataclass_fields__)
         values = {name.upper(): str(getattr(settings, name)) for name in names}
-        return processes.clean_environment(**values, **extra)
+        return processes.clean_environment(**{**values, **extra})
 
 
 @contextmanager
@@ -162,8 +162,8 @@ def wrk(
     return Load(int(found.group(1)), float(found.group(2)) * unit, errors, p99)
 
 
-def posts(folder: Path, name: str, bodies: list[tuple[str, dict[str, str]]]) -> Path:
-    """A wrk script that posts each prepared body once, from the one that `wrk(start=...)` names."""
+def requests(folder: Path, name: str, bodies: list[tuple[str, dict[str, str]]], *, method: str = "POST") -> Path:
+    """A wrk script that sends each prepared body once, from the one that `wrk(start=...)` names."""
     data = folder / f"{name}.tsv"
     headers = sorted({header for _body, given in bodies for header in given})
     with data.open("w") as file:
@@ -177,7 +177,7 @@ def posts(folder: Path, name: str, bodies: list[tuple[str, dict[str, str]]]) -> 
         "  local parts = {}\n"
         '  for part in string.gmatch(line, "[^\\t]+") do parts[#parts + 1] = part end\n'
         f'  local headers = {{{fields}["Content-Type"]="application/json"}}\n'
-        '  requests[#requests + 1] = wrk.format("POST", nil, headers, parts[1])\n'
+        '  requests[#requests + 1] = wrk.format("' + method + '", nil, headers, parts[1])\n'
         "end\n"
         "local at = 0\n"
         "function init(arguments) at = tonumber(arguments[1]) or 0 end\n"

@@ -40,7 +40,7 @@ if [ -n "$REQUEST" ]; then submit staff "$REQUEST" "$REQUEST/approve" > /dev/nul
 
 say "3. The merchant makes a test key; it is shown once"
 KEY="$(submit customer /merchant/keys/new /merchant/keys/new "label=integrate.sh" "mode=test" "expires=30" \
-  "scopes=sessions:read" "scopes=sessions:write" | grep -o 'sk_test_[A-Za-z0-9_-]*' | head -1 || true)"
+  "scopes=sessions:read" "scopes=sessions:write" "scopes=refunds:write" | grep -o 'sk_test_[A-Za-z0-9_-]*' | head -1 || true)"
 [ -n "$KEY" ] || fail "no key was made"
 echo "   ${KEY:0:8}…${KEY: -4}"
 
@@ -71,4 +71,14 @@ for _ in $(seq 60); do
 done
 [ "$STATUS" = paid ] || fail "still $STATUS after a minute"
 curl -sS --fail-with-body "$PORTAL/api/v1/sessions/$ID" -H "Authorization: Bearer $KEY"
-say "Done: session $ID is paid"
+
+say "7. The program gives a part back, and sees it gone"
+curl -sS --fail-with-body "$PORTAL/api/v1/sessions/$ID/refunds" -H "Authorization: Bearer $KEY" \
+  -H 'Content-Type: application/json' -H "Idempotency-Key: refund-$ORDER" -d '{"amount_minor": 1000}'
+for _ in $(seq 60); do
+  REFUND="$(curl -sS "$PORTAL/api/v1/sessions/$ID/refunds" -H "Authorization: Bearer $KEY" | field status)"
+  [ "$REFUND" = succeeded ] && break
+  sleep 1
+done
+[ "$REFUND" = succeeded ] || fail "the refund is $REFUND after a minute"
+say "Done: session $ID is paid, and 10.00 PLN went back"

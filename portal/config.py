@@ -14,6 +14,8 @@ from redis.connection import parse_url
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from portal import config_crypto, config_shipping, config_sites
+from portal.config_checks import check_address, check_needed, check_together, is_address, is_origin
 from portal.core.db import engine_options
 from portal.core.languages import LANGUAGES
 
@@ -26,12 +28,19 @@ _CHOICES = {
     "default_language": tuple(LANGUAGES),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 }
-_RANGES = {"trusted_proxies": (0, 9), "smtp_port": (1, 65_535)}
+# A deposit of more would leave less to pay than the rounding of many small lines can move between two invoices.
+_RANGES = {
+    "trusted_proxies": (0, 9),
+    "smtp_port": (1, 65_535),
+    "site_versions_kept": (1, 1_000),
+    "deposit_percent": (0, 80),
+}
 _SHORTEST_KEY = 16
 _PAYU_HOSTS = {"test": "secure.snd.payu.com", "live": "secure.payu.com"}
 # What Standard Webhooks asks of a key (https://www.standardwebhooks.com).
 _STANDARD_KEY = (24, 64)
 _ONECOM_BLANKS = {"reference", "amount", "currency", "return_url"}
+_SOCKET = re.compile(r"/.+|[^:/\s]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -44,7 +53,7 @@ class ConfigurationError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(config_sites.EditorSettings):
     """Every setting; the field's name in upper case is the environment variable."""
 
     portal_env: str = "development"
@@ -54,7 +63,19 @@ class Settings:
     portal_url: str = "http://localhost:8000"
     sites_url: str = "http://sites.localhost:8001"
     sites_root: str = str(_ROOT / "var" / "sites")
+    sites_hosts: str = ""
+    sites_host_name: str = ""
+    sites_check_url: str = ""
+    site_versions_kept: int = 20
+    nginx_config_dir: str = ""
+    nginx_test_command: str = "nginx -t -q"
+    nginx_reload_command: str = "nginx -s reload"
+    nginx_listen: str = "80"
+    nginx_listen_tls: str = "443"
+    nginx_certificate: str = ""
+    nginx_certificate_key: str = ""
     storage_url: str = f"file://{_ROOT / 'var' / 'storage'}"
+    clamd_address: str = ""
     trusted_proxies: int = 0
     log_level: str = "INFO"
     metrics_token: str = ""
@@ -74,6 +95,8 @@ class Settings:
     smtp_username: str = ""
     smtp_password: str = ""
     smtp_starttls: bool = True
+
+    deposit_percent: int = 50
 
     payment_mode: str = "test"
     sandbox_enabled: bool = True
@@ -102,6 +125,22 @@ class Settings:
     web3_networks: str = ""
     web3_xpub: str = ""
     web3_webhook_secret: str = ""
+
+    easypost_api_key: str = ""
+    easypost_webhook_secret: str = ""
+    easypost_api_base: str = ""
+    ship_from_name: str = ""
+    ship_from_company: str = ""
+    ship_from_line1: str = ""
+    ship_from_line2: str = ""
+    ship_from_city: str = ""
+    ship_from_state: str = ""
+    ship_from_zip: str = ""
+    ship_from_country: str = ""
+    ship_from_phone: str = ""
+    ship_from_email: str = ""
+    customs_tariff_number: str = "3926.90"
+    customs_origin_country: str = ""
 
     staff_second_factor: bool = False
     webhooks_to_loopback: bool = False
@@ -203,7 +242,7 @@ def _check(settings: Settings) -> list[str]:
     problems += [
         f"{name.upper()}: must be an address such as https://portal.example.com"
         for name in ("portal_url", "sites_url")
-        if not _is_origin(getattr(settings, name))
+        if not is_origin(getattr(settings, name))
     ]
     problems += [
         f"{name.upper()}: must be an e-mail address"
@@ -215,23 +254,8 @@ def _check(settings: Settings) -> list[str]:
         ZoneInfo(settings.business_timezone)
     except (ZoneInfoNotFoundError, ValueError):
         problems.append(f"BUSINESS_TIMEZONE: {settings.business_timezone!r} is not a time zone")
-    return [*problems, *_check_payments(settings)]
-
-
-def _is_origin(url: str) -> bool:
-    return _is_address(url) and urlsplit(url).path in ("", "/")
-
-
-def _is_address(url: str) -> bool:
-    """Whether it is an HTTP address of a server, with a path or without."""
-    if not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        has_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
+    problems += config_sites.check(settings)
+    return [*problems, *_check_payments(settings), *config_shipping.check(settings)]
 
 
 def _check_servers(settings: Settings) -> dict[str, str]:
@@ -250,19 +274,22 @@ def _check_servers(settings: Settings) -> dict[str, str]:
         problems["REDIS_URL"] = "must begin with redis://, rediss:// or unix://, and be a whole address"
     if not re.match(r"file:///.|s3://.", settings.storage_url):
         problems["STORAGE_URL"] = "must be file:///a/folder or s3://a-bucket"
+    if settings.clamd_address and not _SOCKET.fullmatch(settings.clamd_address):
+        problems["CLAMD_ADDRESS"] = "must be host:port, or the path of clamd's socket"
     return problems
 
 
 def _check_payments(settings: Settings) -> list[str]:
     problems = []
-    if settings.stripe_secret_key and not settings.stripe_webhook_secret:
-        problems.append("STRIPE_WEBHOOK_SECRET: needed when STRIPE_SECRET_KEY is set")
+    if settings.stripe_secret_key:
+        problems += check_needed(settings, ["stripe_webhook_secret"], "when STRIPE_SECRET_KEY is set")
     wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
     if wrong_kind in settings.stripe_secret_key:
         problems.append(f"STRIPE_SECRET_KEY: is not one for PAYMENT_MODE={settings.payment_mode}")
     if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.sandbox_webhook_secret)):
         problems.append("SANDBOX_WEBHOOK_SECRET: must be whsec_ and 16 bytes or more in base64")
-    checks = (_check_payu, _check_recurrente, _check_onecom, _check_btcpay, _check_web3)
+    checks = (_check_payu, _check_recurrente, _check_onecom)
+    problems += config_crypto.check(settings)
     return [*problems, *(problem for check in checks for problem in check(settings))]
 
 
@@ -278,30 +305,25 @@ def _key_lengths(secrets: str) -> list[int]:
 
 
 def _check_payu(settings: Settings) -> list[str]:
-    problems = []
     account = ("payu_merchant_id", "payu_secret_key", "payu_webhook_secret")
-    if any(getattr(settings, name) for name in account):
-        problems += [f"{name.upper()}: needed for PayU" for name in account if not getattr(settings, name)]
+    problems = check_together(settings, account, "for PayU")
     for name in ("payu_merchant_id", "payu_client_id"):
         if getattr(settings, name) and not re.fullmatch(r"[0-9]{1,20}", getattr(settings, name)):
             problems.append(f"{name.upper()}: must be PayU's number, such as 300746")
     currencies = [part.strip() for part in settings.payu_currencies.split(",") if part.strip()]
     if not currencies or any(not re.fullmatch(r"[A-Z]{3}", currency) for currency in currencies):
         problems.append("PAYU_CURRENCIES: must be currency codes such as PLN,EUR")
-    host = urlsplit(settings.payu_api_url).hostname if _is_origin(settings.payu_api_url) else None
-    if settings.payu_api_url and host is None:
-        problems.append("PAYU_API_URL: must be an address such as https://secure.payu.com")
-    elif settings.payu_api_url and settings.is_production and not settings.payu_api_url.startswith("https://"):
-        problems.append("PAYU_API_URL: production needs https://")
+    host = urlsplit(settings.payu_api_url).hostname if is_origin(settings.payu_api_url) else None
+    problems += check_address(settings, "payu_api_url", "https://secure.payu.com", is_good=is_origin)
     if host == _PAYU_HOSTS["test" if settings.payment_mode == "live" else "live"]:
         problems.append(f"PAYU_API_URL: is not one for PAYMENT_MODE={settings.payment_mode}")
     return problems
 
 
 def _check_recurrente(settings: Settings) -> list[str]:
-    problems = []
-    if settings.recurrente_secret_key and not settings.recurrente_webhook_secret:
-        problems.append("RECURRENTE_WEBHOOK_SECRET: needed when RECURRENTE_SECRET_KEY is set")
+    problems = check_address(settings, "recurrente_api_url", "https://app.recurrente.com/api")
+    if settings.recurrente_secret_key:
+        problems += check_needed(settings, ["recurrente_webhook_secret"], "when RECURRENTE_SECRET_KEY is set")
     wrong_kind = "_live_" if settings.payment_mode == "test" else "_test_"
     problems += [
         f"{name.upper()}: is not one for PAYMENT_MODE={settings.payment_mode}"
@@ -310,27 +332,19 @@ def _check_recurrente(settings: Settings) -> list[str]:
     ]
     if not all(length >= _SHORTEST_KEY for length in _key_lengths(settings.recurrente_webhook_secret)):
         problems.append("RECURRENTE_WEBHOOK_SECRET: must be the whsec_ of the endpoint, in Svix's panel")
-    url = settings.recurrente_api_url
-    if url and not _is_address(url):
-        problems.append("RECURRENTE_API_URL: must be an address such as https://app.recurrente.com/api")
-    elif url and settings.is_production and not url.startswith("https://"):
-        problems.append("RECURRENTE_API_URL: production needs https://")
     return problems
 
 
 def _check_onecom(settings: Settings) -> list[str]:
-    problems = []
+    problems = check_together(settings, ("onecom_checkout_url", "onecom_webhook_secret"), "for One.com")
     link, secret = settings.onecom_checkout_url, settings.onecom_webhook_secret
-    if bool(link) != bool(secret):
-        missing = "ONECOM_CHECKOUT_URL" if secret else "ONECOM_WEBHOOK_SECRET"
-        problems.append(f"{missing}: needed for One.com")
     shortest, longest = _STANDARD_KEY
     if not all(shortest <= length <= longest for length in _key_lengths(secret)):
         problems.append(f"ONECOM_WEBHOOK_SECRET: must be whsec_ and {shortest} to {longest} bytes in base64")
     blanks = set(re.findall(r"{([^{}]*)}", link))
     # No blank decides which server it leads to.
     is_plain = not (set(re.sub(r"{[^{}]*}", "", link)) | set("".join(link.split("/")[:3]))) & set("{}")
-    if link and not (_is_address(re.sub(r"[{}]", "", link)) and is_plain and blanks <= _ONECOM_BLANKS):
+    if link and not (is_address(re.sub(r"[{}]", "", link)) and is_plain and blanks <= _ONECOM_BLANKS):
         problems.append(
             "ONECOM_CHECKOUT_URL: must be an address with no other blanks than "
             + ", ".join(f"{{{blank}}}" for blank in sorted(_ONECOM_BLANKS))
@@ -339,34 +353,6 @@ def _check_onecom(settings: Settings) -> list[str]:
         problems.append("ONECOM_CHECKOUT_URL: must hold {reference}, by which the payment is recognised")
     if link and settings.is_production and not link.startswith("https://"):
         problems.append("ONECOM_CHECKOUT_URL: production needs https://")
-    return problems
-
-
-def _check_btcpay(settings: Settings) -> list[str]:
-    names = ("btcpay_url", "btcpay_api_key", "btcpay_store_id", "btcpay_webhook_secret")
-    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
-    if len(missing) == len(names):
-        return []
-    problems = [f"{name.upper()}: needed when another BTCPAY_ setting is set" for name in missing]
-    if settings.btcpay_url and not _is_address(settings.btcpay_url):
-        problems.append("BTCPAY_URL: must be an address such as https://btcpay.example.com")
-    elif settings.is_production and settings.btcpay_url and not settings.btcpay_url.startswith("https://"):
-        problems.append("BTCPAY_URL: production needs https://")
-    return problems
-
-
-def _check_web3(settings: Settings) -> list[str]:
-    """Whether all is there, and above all no private key; the rest is read when the provider is built, at the start."""
-    names = ("web3_networks", "web3_xpub", "web3_webhook_secret")
-    missing = [name for name in names if not getattr(settings, name).strip(" ,")]
-    problems = [f"{name.upper()}: needed when another WEB3_ setting is set" for name in missing]
-    if len(missing) == len(names):
-        return []
-    is_words = " " in settings.web3_xpub.strip()
-    if is_words or re.match(r"[a-zA-Z]prv|(0x)?[0-9a-fA-F]{64}$", settings.web3_xpub):
-        problems.append(
-            "WEB3_XPUB: is a PRIVATE key or a phrase, and whoever reads it can take the money; give the PUBLIC key"
-        )
     return problems
 
 

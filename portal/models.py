@@ -15,4 +15,12 @@ import portal.payments.check_log
 import portal.payments.models
 import portal.payments.providers.sandbox.models
 import portal.payments.providers.web3.models
-import portal.payments.refund_models  # noqa: F401  # the imports above are the purpose
+import portal.payments.refund_models
+import portal.payments.sales_models
+import portal.production.models
+import portal.quotes.models
+import portal.quotes.pricing.models
+import portal.sites.changes.models
+import portal.sites.domains.models
+import portal.sites.models
+import portal.subscriptions.models  # noqa: F401  # the imports above are the purpose

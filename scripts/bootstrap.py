@@ -133,7 +133,8 @@ def find_installer(stamps: Stamps) -> list[str | Path]:
             say("  uv cannot be had here; pip installs the packages, which takes some minutes.")
             return pip
         stamps.write("uv", digest([lock]))
-    return [uv, "pip", "install", "-q", "--python", PYTHON]
+    # Compiled at once: where Python may not write bytecode, every process would compile every package as it starts.
+    return [uv, "pip", "install", "-q", "--compile-bytecode", "--python", PYTHON]
 
 
 def build_assets(stamps: Stamps) -> None:

@@ -1,4 +1,4 @@
-"""Sees to the programs that the tests start: Redis, PostgreSQL, nginx and Chromium, from Debian's packages.
+"""Sees to the programs that the tests start (Redis, PostgreSQL, nginx, ClamAV, pebble, Chromium), from Debian.
 
 As root it installs what is missing. Otherwise it names the one command to run and ends with an error:
 a test that cannot reach its server must not pass for one that did.
@@ -34,6 +34,8 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "postgresql": has_postgresql,
     "nginx": on_path("nginx"),
     "chromium": on_path("chromium"),
+    "clamav-daemon": on_path("clamd"),
+    "pebble": on_path("pebble"),  # An ACME server: certificates for domains of customers.
     "wrk": on_path("wrk"),  # Load for `make bench`.
     "fonts-dejavu-core": has_font,
     "systemd": on_path("systemd-analyze"),  # Checks deploy/systemd; nothing of it runs.

@@ -19,6 +19,7 @@ from portal.payments.refund_models import (
     RefundOrigin,
     RefundStatus,
 )
+from portal.payments.sales_models import SalesDay
 
 PURPOSE = "order"
 Found = Iterator[str]
@@ -137,7 +138,26 @@ def no_refund_waits(session: Session) -> Found:
             yield f"refund {refund.id} is still {refund.status}"
 
 
+def sales_add_up(session: Session) -> Found:
+    """The sums of all days are what counted money and its returns add up to."""
+    wanted: Counter[tuple[str, str, bool]] = Counter()
+    kept: Counter[tuple[str, str, bool]] = Counter()
+    modes = {one.id: one.mode for one in _all(session, PaymentSession)}
+    for payment in _all(session, Payment):
+        if payment.standing is Standing.COUNTED:
+            wanted[payment.currency, modes[payment.session_id], False] += payment.amount_minor
+    for refund in _all(session, Refund, selectinload(Refund.payment)):
+        if refund.status is RefundStatus.SUCCEEDED and _counts(refund):
+            wanted[refund.currency, modes[refund.session_id], True] += refund.amount_minor
+    for day in _all(session, SalesDay):
+        kept[day.currency, day.mode, day.is_return] += day.amount_minor
+    for key in sorted({*wanted, *kept}):
+        if wanted[key] != kept[key]:
+            yield f"sales of {key} are {wanted[key]}, their days say {kept[key]}"
+
+
 RULES = (
+    sales_add_up,
     refunds_fit_their_payments,
     credit_notes_are_right,
     orders_know_what_went_back,

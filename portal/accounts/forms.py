@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 from flask_babel import lazy_gettext as _l
-from flask_wtf import FlaskForm
 from wtforms import BooleanField, EmailField, HiddenField, PasswordField, SelectField, StringField, ValidationError
 from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, InputRequired, Length
@@ -14,13 +13,14 @@ from portal.accounts.email_addresses import normalise_email
 from portal.accounts.password_rules import password_problem
 from portal.accounts.services.profile import AddressDetails
 from portal.core.errors import Invalid
+from portal.core.forms import PageForm
 from portal.core.languages import LANGUAGES
 
 # Nothing longer is anybody's password, and hashing it would only cost time.
 _LONGEST_TYPED = 1_024
 _MISSING = _l("Please fill this in.")
 _PASSWORD_HINT = _l("At least 8 characters, with a letter and a digit. Longer is better.")
-_PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{4,30}")
+PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{4,30}")
 _POLISH_POSTAL_CODE = re.compile(r"(\d{2})[ -]?(\d{3})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -35,7 +35,7 @@ class AddressField(EmailField):
 
     data: Any
 
-    def pre_validate(self, _form: FlaskForm) -> None:
+    def pre_validate(self, _form: PageForm) -> None:
         if not self.data:
             return
         try:
@@ -55,14 +55,14 @@ class NewPasswordField(PasswordField):
         # Templates choose the control by this name.
         self.type = "PasswordField"
 
-    def pre_validate(self, form: FlaskForm) -> None:
+    def pre_validate(self, form: PageForm) -> None:
         typed_email = getattr(getattr(form, "email", None), "data", None)
         problem = password_problem(self.data or "", email=self.email or typed_email)
         if self.data and problem is not None:
             raise ValidationError(str(problem))
 
 
-class LogInForm(FlaskForm):
+class LogInForm(PageForm):
     """Address and password."""
 
     email = EmailField(_l("E-mail"), [DataRequired(_MISSING), Length(max=320)], filters=[strip])
@@ -71,20 +71,20 @@ class LogInForm(FlaskForm):
     next = HiddenField()
 
 
-class CodeForm(FlaskForm):
+class CodeForm(PageForm):
     """A code of the authenticator app, or a recovery code."""
 
     code = StringField(_l("Code"), [DataRequired(_MISSING), Length(max=64)], filters=[strip])
 
 
-class PasswordForm(FlaskForm):
+class PasswordForm(PageForm):
     """The current password, to show who is there."""
 
     password = PasswordField(_l("Password"), [InputRequired(_MISSING), Length(max=_LONGEST_TYPED)])
     next = HiddenField()
 
 
-class RegisterForm(FlaskForm):
+class RegisterForm(PageForm):
     """A new account."""
 
     name = StringField(_l("Name"), [DataRequired(_MISSING), Length(max=120)], filters=[strip])
@@ -92,33 +92,33 @@ class RegisterForm(FlaskForm):
     password = NewPasswordField(_l("Password"), [InputRequired(_MISSING)], description=_PASSWORD_HINT)
 
 
-class EmailForm(FlaskForm):
+class EmailForm(PageForm):
     """An address to send a link to."""
 
     email = AddressField(_l("E-mail"), [DataRequired(_MISSING), Length(max=254)], filters=[strip])
 
 
-class NewPasswordForm(FlaskForm):
+class NewPasswordForm(PageForm):
     """A password chosen through a mailed link."""
 
     password = NewPasswordField(_l("New password"), [InputRequired(_MISSING)], description=_PASSWORD_HINT)
 
 
-class SetUpForm(FlaskForm):
+class SetUpForm(PageForm):
     """What makes a bought account its owner's."""
 
     name = StringField(_l("Name"), [DataRequired(_MISSING), Length(max=120)], filters=[strip])
     password = NewPasswordField(_l("Password"), [InputRequired(_MISSING)], description=_PASSWORD_HINT)
 
 
-class ChangePasswordForm(FlaskForm):
+class ChangePasswordForm(PageForm):
     """The old password and the new one."""
 
     current = PasswordField(_l("Current password"), [InputRequired(_MISSING), Length(max=_LONGEST_TYPED)])
     password = NewPasswordField(_l("New password"), [InputRequired(_MISSING)], description=_PASSWORD_HINT)
 
 
-class ProfileForm(FlaskForm):
+class ProfileForm(PageForm):
     """Name, telephone number and language."""
 
     name = StringField(_l("Name"), [DataRequired(_MISSING), Length(max=120)], filters=[strip])
@@ -130,11 +130,11 @@ class ProfileForm(FlaskForm):
     )
 
     def validate_phone(self, field: Any) -> None:
-        if field.data and not _PHONE.fullmatch(field.data):
+        if field.data and not PHONE.fullmatch(field.data):
             raise ValidationError(str(_l("This is not a phone number. Example: +48 600 100 200")))
 
 
-class PostalAddressForm(FlaskForm):
+class PostalAddressForm(PageForm):
     """A billing or shipping address."""
 
     name = StringField(_l("Name"), [DataRequired(_MISSING), Length(max=120)], filters=[strip])
@@ -168,7 +168,7 @@ class PostalAddressForm(FlaskForm):
         return AddressDetails(**{name: getattr(self, name).data or "" for name in AddressDetails.__dataclass_fields__})
 
 
-class ConfirmForm(FlaskForm):
+class ConfirmForm(PageForm):
     """A button and its token."""
 
 

@@ -1,12 +1,13 @@
 """Password hashes: Argon2id, with imported bcrypt hashes understood until their owner signs in.
 
 Every call here is slow on purpose and must stay outside a transaction: it would hold the database's locks. At most
-`CONCURRENT_HASHES` run at once in a process, so that a flood of log-ins cannot take the processor from the shop.
+`CONCURRENT_HASHES` run at once in a process (there is one process a core), so that a flood of log-ins cannot take the
+processor from the shop; and at most `LONGEST_LINE` wait for their turn, so that it cannot take all threads either.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,15 +20,33 @@ from portal.accounts.password_rules import normalise_password
 
 # OWASP's password storage cheat sheet: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-CONCURRENT_HASHES = 2
+CONCURRENT_HASHES = 1
+# With the one at work three threads at most: the server has four or more, and the shop needs one.
+LONGEST_LINE = 2
 LONGEST_WAIT_SECONDS = 5.0
 _slots = threading.BoundedSemaphore(CONCURRENT_HASHES)
+_places = threading.BoundedSemaphore(CONCURRENT_HASHES + LONGEST_LINE)
+_mine = threading.local()
 
 _BCRYPT_PREFIX = "$2"
 # bcrypt reads 72 bytes. The shop we import from cut longer passwords off; the library of today refuses them.
 _BCRYPT_BYTES = 72
 _IMPORTED_COST = 12
 _NOBODYS_PASSWORD = "nobody's password"  # noqa: S105  # a stand-in that takes as long as a real one
+
+
+@contextmanager
+def place() -> Iterator[None]:
+    """Have one of the few places for everything that goes with a hash, the transactions before and after it included:
+    or a flood would hold the threads with those. Refuses before anything is done. Raises TooBusy."""
+    if not _places.acquire(blocking=False):
+        raise TooBusy
+    _mine.is_held = True
+    try:
+        yield
+    finally:
+        _mine.is_held = False
+        _places.release()
 
 
 def hash_password(password: str) -> str:
@@ -82,12 +101,13 @@ def needs_rehash(stored: str) -> bool:
 
 @contextmanager
 def _slot() -> Iterator[None]:
-    if not _slots.acquire(timeout=LONGEST_WAIT_SECONDS):
-        raise TooBusy
-    try:
-        yield
-    finally:
-        _slots.release()
+    with nullcontext() if getattr(_mine, "is_held", False) else place():
+        if not _slots.acquire(timeout=LONGEST_WAIT_SECONDS):
+            raise TooBusy
+        try:
+            yield
+        finally:
+            _slots.release()
 
 
 def _to_hash(password: str) -> bytes:

@@ -9,12 +9,14 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
 from portal.accounts import devices
-from portal.accounts.models import LoginSession, SignIn, SignInOutcome, User
+from portal.accounts.models import Address, AddressKind, LoginSession, SignIn, SignInOutcome, User
 from portal.accounts.services import sessions
 from portal.core.db import db
 from portal.core.paging import Page, paginate
 
 HISTORY_PAGE = 10
+# What a buyer may say for an invoice, as invoices name it.
+BILLING_FIELDS = ("company", "tax_id", "line1", "postal_code", "city", "country")
 
 _OUTCOMES: dict[SignInOutcome, tuple[str, Any]] = {
     SignInOutcome.SUCCESS: ("success", _l("Logged in")),
@@ -89,6 +91,14 @@ def sign_in_history(user: User, *, before: str | None = None, after: str | None 
         select(SignIn).where(SignIn.user_id == user.id), SignIn.id, before=before, after=after, size=HISTORY_PAGE
     )
     return Page([_view(row) for row in page.rows], older=page.older, newer=page.newer)
+
+
+def billing_of(user_id: int) -> dict[str, str]:
+    """The billing address of an account, as checkout starts with it."""
+    address = db.session.scalar(select(Address).where(Address.user_id == user_id, Address.kind == AddressKind.BILLING))
+    if address is None:
+        return {}
+    return {name: value for name in BILLING_FIELDS if (value := getattr(address, name))}
 
 
 def device_of(user_agent: str) -> Device:

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Mapping
 from datetime import datetime
 
-from portal.core import settings
-from portal.payments.extension import current_registry
+from portal.core.addresses import address_of
+from portal.payments.extension import sender_of
 from portal.payments.models import ProviderEvent
 from portal.payments.providers.base import PLACEHOLDER, Rereads
 from portal.payments.providers.registry import UnknownProvider
@@ -23,7 +23,7 @@ def curl_command(event: ProviderEvent, *, at: datetime) -> str | None:
     if event.source != "webhook":
         return None
     headers = _headers(event, at)
-    url = f"{settings.current().portal_url.rstrip('/')}/webhooks/{event.provider}"
+    url = address_of("webhooks.receive", provider_name=event.provider)
     lines = [f"curl -X POST {shlex.quote(url)}"]
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     # Raw: with --data a body that begins with @ would name a file of whoever pastes it.
@@ -33,7 +33,7 @@ def curl_command(event: ProviderEvent, *, at: datetime) -> str | None:
 
 def _headers(event: ProviderEvent, at: datetime) -> Mapping[str, str]:
     try:
-        provider = current_registry().get(event.provider)
+        provider = sender_of(event.provider)
     except UnknownProvider:
         return _UNKNOWN
     if not isinstance(provider, Rereads):

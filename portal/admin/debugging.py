@@ -16,7 +16,7 @@ from portal.admin.webhooks import PAGE, show_event
 from portal.core import clock, htmx
 from portal.core.access import staff
 from portal.extensions import limiter
-from portal.payments.extension import current_registry
+from portal.payments.extension import sender_of
 from portal.payments.models import ProviderEvent
 from portal.payments.services import replaying
 from portal.payments.services.inspecting import Inspection, inspect
@@ -92,7 +92,7 @@ def submit_check_delivery() -> ResponseReturnValue:
     form = PastedForm()
     if not form.validate_on_submit():
         return _show_check(form, status=422)
-    provider = current_registry().get(form.provider.data)
+    provider = sender_of(form.provider.data)
     at = clock.now()
     inspection = inspect(provider, form.read_headers(), form.body.data or "", at=at)
     parsed, rehearsal, known = inspection.parsed, None, None

@@ -8,7 +8,6 @@ from typing import Any
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import lazy_pgettext
-from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
     Field,
@@ -28,9 +27,10 @@ from portal.accounts.models import Role
 from portal.catalogue.models import Package
 from portal.catalogue.services import PackageValues, ProcessValues
 from portal.catalogue.services.values import MAX_PROCESSES, MAX_TOOLS
+from portal.core.forms import PageForm
 from portal.core.money import Money
 from portal.core.status_labels import status_label
-from portal.payments.extension import current_registry
+from portal.payments.extension import current_listeners, current_registry
 from portal.payments.providers.base import Outcome
 from portal.payments.webhooks import LARGEST_BODY
 
@@ -44,7 +44,7 @@ def _readable(typed: str | None) -> str | None:
     return typed.replace("\0", "").strip() if typed else typed
 
 
-class ResolveForm(FlaskForm):
+class ResolveForm(PageForm):
     """How a person dealt with an event that waited for one."""
 
     note = TextAreaField(
@@ -54,7 +54,7 @@ class ResolveForm(FlaskForm):
     )
 
 
-class PastedForm(FlaskForm):
+class PastedForm(PageForm):
     """A delivery copied from somewhere: headers, one a line, and the body."""
 
     provider = SelectField(_l("Provider"), [InputRequired()])
@@ -71,7 +71,8 @@ class PastedForm(FlaskForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.provider.choices = [(one.name, one.title) for one in current_registry().enabled()]
+        providers = [(one.name, one.title) for one in current_registry().enabled()]
+        self.provider.choices = [*providers, *((one.name, one.title) for one in current_listeners())]
 
     def validate_body(self, field: Field) -> None:
         """Not larger than what a provider may post."""
@@ -89,13 +90,13 @@ class PastedForm(FlaskForm):
             field.data = _UNPRINTABLE.sub("\ufffd", field.data or "")
 
 
-class ReasonForm(FlaskForm):
+class ReasonForm(PageForm):
     """Why something is done, for the audit log."""
 
     reason = StringField(_l("Reason"), [InputRequired(), Length(min=3, max=300)])
 
 
-class ByHandForm(FlaskForm):
+class ByHandForm(PageForm):
     """How a payment ended at a provider that cannot be asked."""
 
     outcome = RadioField(_l("How did it end?"), [InputRequired(_l("Say how it ended."))])
@@ -120,7 +121,7 @@ class ByHandForm(FlaskForm):
         ]
 
 
-class RoleForm(FlaskForm):
+class RoleForm(PageForm):
     """What a user is to the business."""
 
     role = SelectField(_l("Role"), [InputRequired()])
@@ -137,7 +138,7 @@ class ProcessForm(Form):
     description = StringField(_l("What happens in it"), [Length(max=2000)])
 
 
-class PackageForm(FlaskForm):
+class PackageForm(PageForm):
     """A package or bundle. Amounts are typed in major units and read exactly."""
 
     name = StringField(lazy_pgettext("of a package", "Name"), [InputRequired(), Length(max=120)])
@@ -198,7 +199,7 @@ class PackageForm(FlaskForm):
 
     def validate_tax_rate(self, field: Field) -> None:
         """A percentage with at most two decimals."""
-        if not 0 <= _basis_points(field.data) <= 10_000:
+        if not 0 <= basis_points_of(field.data) <= 10_000:
             raise ValidationError(_("The tax rate must be between 0 and 100 percent."))
 
     def validate_tools(self, field: Field) -> None:
@@ -227,7 +228,7 @@ class PackageForm(FlaskForm):
             original_price_minor=amount_of(original, self.currency.data).amount_minor if original else None,
             description=_unix_lines(self.description.data or ""),
             tools=tuple(_lines(self.tools.data)),
-            tax_rate_basis_points=_basis_points(self.tax_rate.data),
+            tax_rate_basis_points=basis_points_of(self.tax_rate.data),
             is_featured=self.is_featured.data,
             processes=tuple(
                 ProcessValues(row["name"].strip(), (row["description"] or "").strip())
@@ -270,7 +271,7 @@ def form_values(package: Package) -> dict[str, Any]:
         "price": str(package.price.to_decimal()),
         "original_price": str(original.to_decimal()) if original else "",
         "currency": package.currency,
-        "tax_rate": _percent(package.tax_rate_basis_points),
+        "tax_rate": percent(package.tax_rate_basis_points),
         "tools": "\n".join(package.tools),
         "is_featured": package.is_featured,
         "processes": [{"name": one.name, "description": one.description} for one in package.processes],
@@ -287,7 +288,8 @@ def amount_of(text: str | None, currency: str | None) -> Money:
     return amount
 
 
-def _basis_points(text: str | None) -> int:
+def basis_points_of(text: str | None) -> int:
+    """A percentage as a person types it, in 1/100 of a percent. Raises ValidationError."""
     # A percentage has as many decimals as an amount of two-digit money: 23.5 is 2350 of 1/100 percent.
     percentage = _read(text, "PLN")
     if percentage is None:
@@ -305,7 +307,8 @@ def _read(text: str | None, currency: str | None) -> Money | None:
         return None
 
 
-def _percent(basis_points: int) -> str:
+def percent(basis_points: int) -> str:
+    """A percentage as a form begins with it."""
     whole, rest = divmod(basis_points, 100)
     return f"{whole}.{rest:02d}".rstrip("0").rstrip(".") if rest else str(whole)
 

@@ -81,6 +81,12 @@ def _address(breach: Breach) -> str | None:
             return url_for("admin.payment", public_id=breach.reference)
         case "orders":
             return url_for("admin.order", number=breach.reference)
+        case "sales_orders":
+            return url_for("admin.sales_order", number=breach.reference)
+        case "sites":
+            return url_for("admin.site", site_id=breach.subject_id)
+        case "domains":
+            return url_for("admin.domain", domain_id=breach.subject_id)
         case "provider_events":
             return url_for("admin.webhook", event_id=breach.subject_id)
         case "mail_messages":

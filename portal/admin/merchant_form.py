@@ -5,13 +5,13 @@ from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from flask_wtf import FlaskForm
 from wtforms import SelectField, SelectMultipleField, StringField, TextAreaField, ValidationError, widgets
 from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, InputRequired, Length
 
 from portal.accounts.forms import AddressField, strip
 from portal.core.errors import Invalid
+from portal.core.forms import PageForm
 from portal.merchants.models import Merchant
 from portal.merchants.services.addresses import check_host, check_return_url
 from portal.merchants.services.merchants import MerchantValues
@@ -24,7 +24,7 @@ _RATE = re.compile(r"[0-9]{1,2}([.,][0-9]{1,2})?|100")
 _MOST_HOSTS = 20
 
 
-class MerchantForm(FlaskForm):
+class MerchantForm(PageForm):
     """A merchant: who it is, what buyers see, what it may do."""
 
     owner_email = AddressField(

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from flask import current_app
 from flask_babel import lazy_gettext as _l
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.admin.queries import invariants as queries
 from portal.core import clock, mail, periodic, queues
+from portal.core.addresses import address_of
 from portal.core.db import db, is_postgresql, unit_of_work
 from portal.core.invariants import Breach, InvariantRun, Reach, get_invariant, invariants, news, subjects_of
 from portal.core.mail import Content
@@ -69,7 +69,6 @@ def invariants_broken(run_id: int) -> Content:
     """For staff, the morning after: which rules are newly broken, and how often."""
     run = queries.get_run(run_id)
     known = {rule.name for rule in invariants()}
-    path = current_app.url_map.bind("portal").build("admin.invariant_board")
     return Content(
         values={
             "rules": [
@@ -77,6 +76,6 @@ def invariants_broken(run_id: int) -> Content:
                 for name, subjects in run.new.items()
             ],
             "count": run.new_count,
-            "board": f"{current_app.config['PORTAL_URL'].rstrip('/')}{path}",
+            "board": address_of("admin.invariant_board"),
         }
     )

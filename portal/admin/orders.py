@@ -21,6 +21,7 @@ from portal.core.errors import NotFound
 from portal.core.state import StatusChange
 from portal.core.status_labels import status_label
 from portal.orders.errors import OrderNotFound
+from portal.orders.hooks import maker_of
 from portal.orders.models import Order, OrderStatus, PaymentStatus
 from portal.orders.services.cancelling import cancel_order, is_cancellable
 
@@ -96,6 +97,7 @@ def _show(number: str, refusal: str | None = None, status: int = 200) -> Respons
         open_session=next((session for session in file.sessions if not session.is_final), None),
         is_waiting=_is_waiting(file),
         is_cancellable=is_cancellable(file.order),
+        is_made=maker_of(file.order) is not None,
         refusal=refusal,
     )
 
@@ -111,6 +113,8 @@ def get_order(number: str) -> Order:
 def _is_waiting(file: queries.OrderFile) -> bool:
     """Whether what was bought waits until the buyer proves their address."""
     order = file.order
+    if maker_of(order) is not None:
+        return False
     is_paid = order.payment_status is not PaymentStatus.PENDING
     return is_paid and order.status is OrderStatus.OPEN and not (file.account and file.account.is_verified)
 

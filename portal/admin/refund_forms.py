@@ -5,7 +5,6 @@ from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
     DateField,
@@ -26,13 +25,14 @@ from portal.admin.queries.refunds import Giveable
 from portal.admin.wording import reason_words
 from portal.core import sealed
 from portal.core.errors import PortalError
+from portal.core.forms import PageForm
 from portal.core.money import Money
 from portal.payments.refund_models import DisputeStatus, RefundReason
 
 ALL, LINES, AMOUNT = "all", "lines", "amount"
 
 
-class RefundForm(FlaskForm):
+class RefundForm(PageForm):
     """What is given back, why, and whether the customer keeps what was bought."""
 
     what = RadioField(
@@ -97,7 +97,7 @@ class RefundForm(FlaskForm):
 GIVEN, NOT_GIVEN = "given", "not_given"
 
 
-class DecideRefundForm(FlaskForm):
+class DecideRefundForm(PageForm):
     """What a person did, or saw at the provider."""
 
     outcome = RadioField(_l("What happened"), [InputRequired()])
@@ -135,7 +135,7 @@ class DecideRefundForm(FlaskForm):
     today: date = date(2199, 12, 31)
 
 
-class EvidenceForm(FlaskForm):
+class EvidenceForm(PageForm):
     """What staff answered to a dispute."""
 
     evidence = TextAreaField(
@@ -146,7 +146,7 @@ class EvidenceForm(FlaskForm):
     is_answered = BooleanField(_l("The answer was sent at the provider"))
 
 
-class DecideDisputeForm(FlaskForm):
+class DecideDisputeForm(PageForm):
     """How a dispute ended, for providers that do not say so themselves."""
 
     outcome = RadioField(_l("How it ended"), [InputRequired()])

@@ -28,6 +28,7 @@ from portal.core.state import StatusChange
 from portal.core.status_labels import status_label
 from portal.payments.models import EVENT_TRANSITIONS, EventStatus
 from portal.payments.services import replaying
+from portal.payments.wording import way_words
 
 PAGE = f"/webhooks/<{ROW_ID}:event_id>"
 RECEIVED, REFUSED = "received", "refused"
@@ -49,14 +50,14 @@ def webhooks() -> ResponseReturnValue:
         page=_refused() if show == REFUSED else _received(),
         statuses=EventStatus,
         sources=_SOURCES,
-        providers=queries.provider_names(),
+        providers=queries.sender_names(),
     )
 
 
 def _received() -> object:
     wanted = queries.EventFilter(
         text=filters.text(),
-        provider=filters.one_of("provider", queries.provider_names()),
+        provider=filters.one_of("provider", queries.sender_names()),
         status=filters.choice("status", EventStatus),
         event_type=filters.text("type"),
         source=filters.one_of("source", _SOURCES),
@@ -68,7 +69,7 @@ def _received() -> object:
 
 def _refused() -> object:
     wanted = deliveries.RefusalFilter(
-        provider=filters.one_of("provider", queries.provider_names()),
+        provider=filters.one_of("provider", queries.sender_names()),
         at_from=filters.begins(filters.day("from")),
         at_before=filters.ends(filters.day("to")),
     )
@@ -115,11 +116,8 @@ def show_event(
 def _steps(file: queries.EventFile) -> list[dict[str, Any]]:
     """The event's life for the timeline, oldest first: how it came, and each change with who made it."""
     event = file.event
-    came = (
-        _("Came by webhook, and its signature was right") if event.source == "webhook" else _("We asked the provider")
-    )
     steps: list[dict[str, Any]] = [
-        {"label": came, "state": "done", "at": event.received_at, "note": event.provider},
+        {"label": way_words(event.source), "state": "done", "at": event.received_at, "note": event.provider},
         *map(_step, file.history),
     ]
     if event.status is EventStatus.PENDING:

@@ -14,57 +14,16 @@ from portal.admin import filters
 from portal.admin.blueprint import bp
 from portal.core import mail, ui
 from portal.core.status_labels import status_label
+from portal.payments.wording import known_words
 
-# Why money was kept apart (Payment.surplus_reason), and what the money core notes about an event.
-_VERDICTS: dict[str, LazyString] = {
-    "after_failure": _l("The money came after this payment had already ended without success."),
-    "second_payment": _l("This payment had already been paid; this is money on top of it."),
-    "wrong_amount": _l("The amount is not what was asked for."),
-    "wrong_currency": _l("The currency is not what was asked for."),
-    "wrong_mode": _l("Test money came for a live payment, or the other way round."),
-    "paid": _l("The payment is settled."),
-    "pending": _l("The buyer is done; the money is on its way."),
-    "failed": _l("The payment ended without success."),
-    "this payment was counted before": _l("This payment was already counted."),
-    "failed after it was paid": _l("The provider reports a failure for a payment that is already settled."),
-    "this session had failed before": _l("This payment had already ended without success."),
-    "this session was pending before": _l("We already knew that the money is on its way."),
-    "another attempt of this session had paid it": _l("The buyer had several pages open and paid on another one."),
-    "attempt failed; another one is open": _l("This try failed; the buyer still has another one open."),
-    "no such payment session yet": _l("It names a payment that we do not have, or not yet."),
-    "names no payment session of ours": _l("It names no payment of ours."),
-    "a type that is not used": _l("We do not use this type of event."),
-    "a type that is not used, or names no payment session of ours": _l(
-        "We do not use this type of event, or it names no payment of ours."
-    ),
-    "changes nothing": _l("It changes nothing."),
-    "said to be paid": _l("The shop says that it is paid and not how much. Look there, and say how it ended."),
-    "the provider is asked": _l("It proves nothing by itself, so the provider was asked."),
-    "paid without an amount": _l("It says paid and names no amount. Look at the provider's page how much came."),
-    "overtaken": _l("Something later had happened to this payment already."),
-    "no payment session": _l("It names a payment that we do not have, or not yet."),
-    "refunded": _l("A refund of ours has reached the buyer."),
-    "refunded elsewhere": _l("A refund was made at the provider and not here. It is in our books now; look at it."),
-    "we knew of this refund": _l("We already knew of this refund."),
-    "refund failed": _l("A refund failed at the provider: the money is still here, or came back."),
-    "this refund had failed before": _l("We already knew that this refund had failed."),
-    "a refund that we do not know failed": _l("A refund that we know nothing of has failed. Nothing changes."),
-    "refund of another amount": _l("The provider gave back another amount than we asked for."),
-    "more was refunded than was left": _l("More was given back than was left of the payment."),
-    "money back without an amount": _l("It speaks of money that went back and does not say how much."),
-    "its payment is not known yet": _l("The payment it names is not known here yet."),
-    "waits for the answer about our own refund": _l("It waits until the provider has answered about a refund of ours."),
-    "disputed": _l("The buyer disputes this payment at the provider. Answer there in time."),
-    "the dispute has changed": _l("A dispute has another deadline, amount or reason now."),
-    "we knew of this dispute": _l("We already knew of this dispute."),
-    "this dispute is closed already": _l("This dispute was already closed."),
-    "a dispute without a number": _l("It speaks of a dispute and does not say which."),
-    "a dispute was closed, and not said how": _l("A dispute was closed at the provider. Look there how it ended."),
-    "the dispute had another end": _l("The dispute had ended otherwise. Look at the provider's page."),
-    "more was lost than was left": _l("More was lost in a dispute than was left of the payment."),
-    "dispute won": _l("The dispute is won: the money stays."),
-    "dispute lost": _l("The dispute is lost: the money is gone, and our books say so."),
-    "dispute withdrawn": _l("The dispute was withdrawn: the money stays."),
+# What staff do about some of what the money core notes.
+_TASKS: dict[str, LazyString] = {
+    "said to be paid": _l("Look there, and say how it ended."),
+    "paid without an amount": _l("Look at the provider's page how much came."),
+    "refunded elsewhere": _l("Check that it was meant."),
+    "disputed": _l("Answer there in time."),
+    "a dispute was closed, and not said how": _l("Look there how it ended."),
+    "the dispute had another end": _l("Look at the provider's page."),
 }
 
 _OUTCOMES: dict[str, LazyString] = {
@@ -82,11 +41,15 @@ _OUTCOMES: dict[str, LazyString] = {
 
 _ENTITIES: dict[str, LazyString] = {
     "orders": _l("Order"),
+    "sales_orders": _l("Sales order"),
+    "subscriptions": _l("Subscription"),
     "payment_sessions": _l("Payment"),
     "payment_attempts": _l("Attempt"),
     "provider_events": _l("Event"),
     "mail_messages": _l("Mail"),
     "packages": _l("Package"),
+    "domains": _l("Domain"),
+    "price_book_versions": _l("Price book"),
     "users": _l("Account"),
     "outbox_messages": _l("Effect"),
     "refunds": _l("Refund"),
@@ -198,20 +161,16 @@ def flag_words(flag: str) -> str:
 
 
 def verdict_words(verdict: str | None) -> str:
-    """Why an event has its status: a sentence for each fact of the delivery; one we do not know stays as it is."""
+    """Why an event has its status, and what to do about it; a note that we do not know stays as it is."""
     if not verdict:
         return str(_("Not looked at yet."))
-    if verdict in _VERDICTS:
-        return _sentence(verdict)
-    return " ".join(_sentence(part) for part in verdict.split("; "))
+    return " ".join(_sentence(part, words) for part, words in known_words(verdict))
 
 
-def _sentence(part: str) -> str:
-    if part.startswith("no payment session "):
-        part = "no payment session"
-    if part.startswith("overtaken: "):
-        part = "overtaken"
-    return str(_VERDICTS.get(part, part))
+def _sentence(part: str, words: str | None) -> str:
+    if words is None:
+        return part
+    return f"{words} {_TASKS[part]}" if part in _TASKS else words
 
 
 def outcome_words(outcome: str) -> str:
@@ -226,6 +185,8 @@ def actor_words(actor: str) -> str:
         return str(_("Event %(number)s", number=rest))
     if kind == "job" and rest:
         return str(_("Background job (%(name)s)", name=rest))
+    if kind == "command" and rest:
+        return str(_("Command (%(name)s)", name=rest))
     if kind == "provider" and rest:
         return str(_("Payment provider (%(name)s)", name=rest))
     return actor

@@ -13,6 +13,8 @@ from portal.admin.wording import flag_words, mail_title, verdict_words
 from portal.core import clock, htmx
 from portal.core.access import staff
 from portal.core.status_labels import status_label
+from portal.sites.changes.models import Trouble
+from portal.sites.changes.presenting import trouble_words
 
 _TITLES: dict[WorkKind, LazyString] = {
     WorkKind.CONFLICT: _l("Money that does not fit"),
@@ -26,6 +28,9 @@ _TITLES: dict[WorkKind, LazyString] = {
     WorkKind.EFFECT: _l("Failed jobs"),
     WorkKind.REFUND: _l("Refunds to look at"),
     WorkKind.DISPUTE: _l("Disputes"),
+    WorkKind.PRODUCTION: _l("Printed parts"),
+    WorkKind.QUOTE: _l("Quotes to price"),
+    WorkKind.CHANGE: _l("Changes of sites"),
 }
 _TONES = {
     WorkKind.CONFLICT: "danger",
@@ -42,6 +47,10 @@ _DETAILS: dict[str, LazyString] = {
     "overdue": _l("Its time is up and the provider has not said how it ended."),
     "verification": _l("waits until the buyer has proven this address"),
     "delivery": _l("is paid, and nothing was unlocked"),
+    "on_hold": _l("on hold"),
+    "promise_over": _l("the promised day is over"),
+    "label_unknown": _l("the carrier has not said whether the label is bought"),
+    "parcel_returned": _l("the parcel came back"),
 }
 _EVENTS = (WorkKind.CONFLICT, WorkKind.UNMATCHED, WorkKind.PARKED)
 _SESSIONS = (WorkKind.NO_INVOICE, WorkKind.NO_ORDER, WorkKind.LATE)
@@ -113,8 +122,12 @@ def _explanation(item: WorkItem) -> str:
     if item.kind is WorkKind.DISPUTE:
         status, day = status_label(item.detail), format_date(item.since)
         return str(_("%(status)s · answer until %(day)s", status=status, day=day))
+    if item.kind is WorkKind.QUOTE:
+        return str(_("%(customer)s waits for a price", customer=item.note))
+    if item.kind is WorkKind.CHANGE:
+        return f"{item.note}: {_change_words(item.detail)}"
     reason = str(_DETAILS.get(item.detail, item.detail))
-    return f"{item.note}: {reason}" if item.kind is WorkKind.UNFULFILLED else reason
+    return f"{item.note}: {reason}" if item.kind in (WorkKind.UNFULFILLED, WorkKind.PRODUCTION) else reason
 
 
 def _address(item: WorkItem) -> str:
@@ -129,9 +142,24 @@ def _address(item: WorkItem) -> str:
         return url_for("admin.mail_message", mail_id=item.id)
     if item.kind is WorkKind.REFUND:
         return url_for("admin.refund", refund_id=item.id)
+    if item.kind is WorkKind.PRODUCTION:
+        return url_for("admin.sales_order", number=item.name)
     if item.kind is WorkKind.DISPUTE:
         return url_for("admin.dispute", dispute_id=item.id)
+    if item.kind is WorkKind.QUOTE:
+        return url_for("admin.quote", number=item.name)
+    if item.kind is WorkKind.CHANGE:
+        return url_for("admin.change", change_id=item.id)
     return url_for("admin.job", message_id=item.id)
+
+
+def _change_words(detail: str) -> str:
+    """Why a change waits for staff."""
+    if detail in list(Trouble):
+        return trouble_words(Trouble(detail))
+    if detail == "not_online":
+        return str(_("accepted, and still not online"))
+    return str(_("the editor service is late")) if detail == "editor_late" else str(_("waits for a draft"))
 
 
 def _action(item: WorkItem) -> tuple[str, str] | None:

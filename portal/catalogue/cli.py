@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import click
-from flask import current_app
 
 from portal.catalogue import services
 from portal.catalogue.errors import ImportRefused
 from portal.core import clock
+from portal.core.addresses import address_of
 from portal.core.db import unit_of_work
 
 
@@ -33,4 +33,4 @@ def import_catalogue(file: Path) -> None:
     )
     for word, slugs in (("created", result.created), ("updated", result.updated)):
         for slug in slugs:
-            click.echo(f"  {word} {slug}: {current_app.config['PORTAL_URL'].rstrip('/')}/packages/{slug}")
+            click.echo(f"  {word} {slug}: {address_of('catalogue.detail', slug=slug)}")

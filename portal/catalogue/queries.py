@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, literal, select, tuple_
+from sqlalchemy import Integer, Row, Select, and_, bindparam, func, literal, select, tuple_
 from sqlalchemy.orm import joinedload, selectinload
 
 from portal.catalogue.errors import PackageNotFound
@@ -59,7 +60,7 @@ def read_shelf(wanted: ShelfFilter, *, user_id: int | None, size: int = SHELF_SI
     backwards = _cursor(wanted.before)
     forwards = _cursor(wanted.after) if backwards is None else None
     place = tuple_(Package.position, Package.id)
-    conditions = [Package.is_published.is_(True), *_conditions(wanted)]
+    conditions = _conditions(wanted)
     if forwards is not None:
         conditions.append(place > tuple_(*map(literal, forwards)))
     if backwards is not None:
@@ -82,7 +83,7 @@ def read_shelf(wanted: ShelfFilter, *, user_id: int | None, size: int = SHELF_SI
 
 def read_front(*, user_id: int | None, size: int = 6) -> Shelf:
     """What the home page shows: the featured packages first, then the others, and all categories."""
-    rows = _rows_with_categories([Package.is_published.is_(True)], user_id, size, featured_first=True)
+    rows = _rows_with_categories([], user_id, size, featured_first=True)
     categories = sorted((rows[0].categories or "").split(_SEPARATOR), key=fold) if rows[0].categories else []
     return Shelf([row for row in rows if row.id is not None], categories, None, None)
 
@@ -95,15 +96,30 @@ def _rows_with_categories(
     descending: bool = False,
     featured_first: bool = False,
 ) -> Sequence[Row[Any]]:
-    """The packages, each row with all categories in one text; one row without a package when there is none.
+    """What is published, each row with all categories in one text; one row without a package when there is none."""
+    if conditions:
+        statement = _shelf(conditions, user_id, limit, descending=descending, featured_first=featured_first)
+        return db.session.execute(statement).all()
+    whole = _whole_shelf(limit, is_known=user_id is not None, featured_first=featured_first)
+    return db.session.execute(whole, {} if user_id is None else {"user_id": user_id}).all()
 
-    The filter's choices and the list come in one round trip: the outer join starts at a row that always exists.
-    """
+
+@lru_cache(maxsize=8)
+def _whole_shelf(limit: int, *, is_known: bool, featured_first: bool) -> Select[Any]:
+    """What most visitors look at, built once: building it takes as long as asking it."""
+    user_id = bindparam("user_id", type_=Integer) if is_known else None
+    return _shelf([], user_id, limit, descending=False, featured_first=featured_first)
+
+
+def _shelf(
+    conditions: Sequence[Any], user_id: Any, limit: int, *, descending: bool, featured_first: bool
+) -> Select[Any]:
+    """The filter's choices and the list in one round trip: the outer join starts at a row that always exists."""
     every = select(Package.category).where(Package.is_published.is_(True)).distinct().subquery()
     frame = select(func.aggregate_strings(every.c.category, _SEPARATOR).label("categories")).subquery()
     order: list[Any] = [Package.is_featured.desc()] if featured_first else []
     order += [Package.position.desc(), Package.id.desc()] if descending else [Package.position, Package.id]
-    statement = (
+    return (
         select(
             frame.c.categories,
             Package.id,
@@ -120,11 +136,10 @@ def _rows_with_categories(
             Package.position,
             _is_owned(user_id).label("is_owned"),
         )
-        .select_from(frame.outerjoin(Package, and_(*conditions)))
+        .select_from(frame.outerjoin(Package, and_(Package.is_published.is_(True), *conditions)))
         .order_by(*order)
         .limit(limit)
     )
-    return db.session.execute(statement).all()
 
 
 def _conditions(wanted: ShelfFilter) -> list[Any]:
@@ -137,7 +152,7 @@ def _conditions(wanted: ShelfFilter) -> list[Any]:
     return [*conditions, *(Package.search_text.contains(word, autoescape=True) for word in words)]
 
 
-def _is_owned(user_id: int | None) -> Any:
+def _is_owned(user_id: Any) -> Any:
     if user_id is None or not _ownership:
         return literal(value=False)
     return Package.id.in_(_ownership[0](user_id))

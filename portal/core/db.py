@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Enum, Executable, Integer, MetaData, create_engine, event
 from sqlalchemy.engine import Connection
@@ -100,6 +100,7 @@ def unit_of_work() -> Iterator[Session]:
         session.connection(execution_options={WRITES: True})
         yield session
         session.commit()
+        g.has_committed = True
     except BaseException:
         session.rollback()
         raise
@@ -162,6 +163,7 @@ def hot_connection() -> Iterator[Connection]:
     with engine.connect() as connection:
         yield connection.execution_options(**{WRITES: True})
         connection.commit()
+        g.has_committed = True
 
 
 def read_alone(statement: Executable) -> Sequence[Any]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from babel.core import Locale
 from flask import Flask, current_app, has_request_context, request, session
 from flask_babel import get_locale, get_translations
 from flask_login import current_user
@@ -25,15 +24,16 @@ def init_templates(app: Flask) -> None:
 
     A page of the shop asks some fifty times, which was a tenth of its time.
     """
-    known: dict[Locale, Any] = {}
+    known: dict[str, Any] = {}
 
     def texts() -> Any:
         locale = get_locale()
         if locale is None:
             return get_translations()
-        if locale not in known:
-            known[locale] = get_translations()
-        return known[locale]
+        # By its language, which is one of ours: comparing whole locales costs more than the look-up.
+        if locale.language not in known:
+            known[locale.language] = get_translations()
+        return known[locale.language]
 
     app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # put there by Jinja's i18n extension
         gettext=lambda text: texts().ugettext(text),

@@ -118,8 +118,28 @@ def sum_money(amounts: Sequence[Money], currency: str) -> Money:
     return total
 
 
+def largest_remainders(amount: int, weights: Sequence[int]) -> list[int]:
+    """Split an amount in proportion to whole weights; the parts add up, and none is above its weight if the amount is
+    not above their sum. Left-over units go to the largest remainders, the first of equal ones."""
+    total = sum(weights)
+    if total <= 0:
+        raise ValueError("nothing to split by")
+    shares = [amount * weight // total for weight in weights]
+    remainders = [amount * weight % total for weight in weights]
+    takers = sorted(range(len(weights)), key=lambda index: (-remainders[index], index))
+    for index in takers[: amount - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
 def tax_included(gross_minor: int, rate_basis_points: int) -> int:
     """The tax inside a gross amount, rounded half up to the minor unit: 23 % of 69.00 is 12.90."""
     rate = Decimal(rate_basis_points)
     tax = Decimal(gross_minor) * rate / (BASIS_POINTS + rate)
+    return int(tax.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def tax_added(net_minor: int, rate_basis_points: int) -> int:
+    """The tax on top of a net amount, rounded half up to the minor unit: 23 % on 56.10 is 12.90."""
+    tax = Decimal(net_minor) * Decimal(rate_basis_points) / BASIS_POINTS
     return int(tax.quantize(Decimal(1), rounding=ROUND_HALF_UP))

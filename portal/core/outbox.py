@@ -122,8 +122,15 @@ def subscriptions() -> dict[str, Subscription]:
     return dict(_subscriptions)
 
 
-def publish(topic: str, *, key: str | None = None, available_at: datetime | None = None, **payload: Any) -> bool:
-    """Write an effect in the current transaction; `payload` is ids only.
+def publish(
+    topic: str,
+    *,
+    key: str | None = None,
+    available_at: datetime | None = None,
+    queue: str | None = None,
+    **payload: Any,
+) -> bool:
+    """Write an effect in the current transaction; `payload` is ids only. `queue` is a site host's own, if one is meant.
 
     With a `key` the effect exists once, as long as it is remembered: a second publication changes nothing and returns
     False.
@@ -132,9 +139,10 @@ def publish(topic: str, *, key: str | None = None, available_at: datetime | None
     if subscription is None:
         raise UnknownTopic(topic)
     now = clock.now()
+    queue = queue or str(subscription.queue)
     row = {
         "topic": topic,
-        "queue": str(subscription.queue),
+        "queue": queue,
         "payload": payload,
         "key": key,
         "cause": current_cause(),
@@ -149,7 +157,6 @@ def publish(topic: str, *, key: str | None = None, available_at: datetime | None
     if db.session.execute(statement.returning(OutboxMessage.id)).first() is None:
         return False
     if available_at is None or available_at <= now:
-        queue = str(subscription.queue)
         after_commit(_Wake(queue))
     return True
 
@@ -301,7 +308,8 @@ def _as_claimed(claim: _Claim) -> tuple[ColumnElement[bool], ...]:
 
 def _lease_end(queue: str, now: datetime) -> ColumnElement[datetime]:
     """When another worker may try each claimed message, by its topic."""
-    ends = {s.topic: now + s.lease for s in _subscriptions.values() if s.queue == queue and s.lease != _LEASE}
+    kind = queues.kind_of(queue)
+    ends = {s.topic: now + s.lease for s in _subscriptions.values() if s.queue == kind and s.lease != _LEASE}
     usual = literal(now + _LEASE, UTCDateTime())
     if not ends:
         return usual

@@ -60,7 +60,7 @@ def sweeps(function: Callable[[], None]) -> Callable[[], None]:
 def sweep() -> None:
     """Wake every queue that has work waiting, as the database tells it."""
     at = clock.now()
-    for queue in QueueName:
+    for queue in queues.names():
         if outbox.has_due(queue, at=at):
             queues.wake(queue)
     for function in _sweeps:
@@ -81,7 +81,7 @@ def tick() -> None:
 def clean_up_lost_jobs() -> None:
     """Tell RQ to look for jobs whose worker died: by itself an idle worker does so only after many minutes."""
     connection = queues.connection()
-    for name in QueueName:
+    for name in queues.names():
         queue = Queue(name, connection=connection, serializer=JSONSerializer)
         StartedJobRegistry(queue=queue).cleanup()
 

@@ -35,6 +35,22 @@ class QueueName(StrEnum):
     DEFAULT = "default"
 
 
+def host_queue(host: str) -> str:
+    """The queue of one of several site hosts: each has to do the same work itself."""
+    return f"{QueueName.DEPLOY}-{host}" if host else str(QueueName.DEPLOY)
+
+
+def kind_of(queue: str) -> str:
+    """The queue's name without a host's."""
+    return str(QueueName.DEPLOY) if queue.startswith(f"{QueueName.DEPLOY}-") else queue
+
+
+def names() -> list[str]:
+    """Every queue of this installation, those of its site hosts too."""
+    hosts = str(current_app.config["SITES_HOSTS"]).split(",")
+    return [*map(str, QueueName), *(host_queue(host.strip()) for host in hosts if host.strip())]
+
+
 DRAIN_OUTBOX = "portal.core.jobs.drain_outbox"
 FORGET_DONE = "portal.core.jobs.forget_done_effects"
 DRAIN_INBOX = "portal.payments.jobs.drain_inbox"

@@ -196,7 +196,7 @@ class _Watch:
             touched.is_inserted_to = True
             return
         for parameters in many or [single]:
-            wanted = select(touched.table).limit(_MOST_ROWS)
+            wanted = select(touched.table).order_by(*touched.table.primary_key.columns).limit(_MOST_ROWS)
             if statement.whereclause is not None:
                 wanted = wanted.where(statement.whereclause)
             for row in connection.execute(wanted, dict(parameters)):

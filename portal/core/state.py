@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Index, String, Table, Text, inspect, text, update
+from sqlalchemy import Index, String, Table, Text, Update, bindparam, inspect, text, update
 from sqlalchemy.orm import Mapped, attributes, mapped_column
 
 from portal.core.audit import current_cause
@@ -97,8 +98,9 @@ def transition(
     changes = {**(values or {}), column: to}
     # On the connection: through the session, everything else that is pending would be written out row by row first.
     table = cast("Table", inspect(type(row)).local_table)
-    statement = update(table).where(table.c.id == row.id, table.c[column] == was).values(changes)
-    result = db.session.connection().execute(statement)
+    statement = _compare_and_set(table, column, tuple(changes))
+    bound = {f"new_{name}": value for name, value in changes.items()}
+    result = db.session.connection().execute(statement, {"row_id": row.id, "was": was, **bound})
     if result.rowcount != 1:
         raise StaleState(row, to)
     for name, value in changes.items():
@@ -115,6 +117,16 @@ def transition(
             cause=current_cause(),
             at=at,
         )
+    )
+
+
+@lru_cache(maxsize=512)
+def _compare_and_set(table: Table, column: str, names: tuple[str, ...]) -> Update:
+    """The statement of one kind of transition: building it takes a quarter as long as the whole transition."""
+    return (
+        update(table)
+        .where(table.c.id == bindparam("row_id"), table.c[column] == bindparam("was"))
+        .values({name: bindparam(f"new_{name}") for name in names})
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from babel.core import Locale
 from babel.dates import format_skeleton
-from flask import Flask, current_app, has_request_context, request, url_for
+from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask.templating import Environment
 from flask_babel import (
     format_date,
@@ -172,7 +172,19 @@ def page_url(**changes: object) -> str:
 
 
 def languages() -> list[Language]:
-    """The languages to choose from, each with the address that switches to it; empty without such a route."""
+    """The languages to choose from, each with the address that switches to it; empty without such a route.
+
+    A page asks twice: its wide menu and its narrow one.
+    """
+    if not has_request_context():
+        return _languages()
+    if "languages" not in g:
+        g.languages = _languages()
+    found: list[Language] = g.languages
+    return found
+
+
+def _languages() -> list[Language]:
     here = request.full_path.rstrip("?") if has_request_context() and request.method == "GET" else "/"
     current = _locale().language
     found = []

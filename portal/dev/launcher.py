@@ -1,4 +1,4 @@
-"""Starts Redis, the database's migrations, web and worker; shows their output; ends them all together."""
+"""Starts Redis, the database's migrations, sites, web and worker; shows their output; ends them all together."""
 
 import contextlib
 import fcntl
@@ -25,7 +25,7 @@ _HOST = "127.0.0.1"
 _READY_SECONDS = 90
 _REDIS_SECONDS = 20
 _LEFTOVERS_SECONDS = 30
-_GRACE_SECONDS = {"web": 10, "worker": 20, "redis": 10}
+_GRACE_SECONDS = {"sites": 10, "web": 10, "worker": 20, "redis": 10}
 _RULE = "-" * 72
 
 
@@ -108,6 +108,7 @@ class Launcher:
 
     def _serve(self) -> int:
         _check_free(self._port)
+        _check_free(self._sites_port, "SITES_PORT")
         try:
             self._env = settings.environment(
                 data=self._data,
@@ -120,6 +121,7 @@ class Launcher:
             raise CannotStart(str(error)) from error
         self._start_redis()
         self._prepare_data()
+        self._start_sites()
         self._start_web_and_worker()
         self._announce()
         return self._watch()
@@ -162,6 +164,17 @@ class Launcher:
             raise CannotStart(f"`flask {' '.join(arguments)}` failed.\n{(out + err).decode(errors='replace').rstrip()}")
         return out.decode(errors="replace")
 
+    def _start_sites(self) -> None:
+        """The hosted sites' own server, before the worker that deploys onto it and looks whether it answers."""
+        with step("Starting the hosted sites"):
+            sites = self._spawn("sites", web_command(port=self._sites_port, workers=1, app="portal.sites.embedded:app"))
+            deadline = time.monotonic() + _READY_SECONDS
+            while not _answers(self._sites_port, "/"):
+                self._pump(0.2)
+                self._check_alive(sites)
+                if time.monotonic() > deadline:
+                    raise CannotStart(f"the server of the hosted sites was not ready within {_READY_SECONDS} s")
+
     def _start_web_and_worker(self) -> None:
         with step("Starting web and worker"):
             web = self._spawn("web", web_command(port=self._port))
@@ -195,6 +208,7 @@ class Launcher:
     def _announce(self) -> None:
         url = self._env["PORTAL_URL"]
         lines = [_RULE, "The portal is ready.", "", f"  Shop         {url}", f"  Back office  {url}/admin"]
+        lines.append(f"  Sites        {url}/sites")
         if self._env["EMAIL_BACKEND"] == "console":
             lines.append(f"  Mailbox      {url}/dev/mailbox")
         lines += ["", *(f"  {line}".rstrip() for line in self._log_ins.strip().splitlines())]
@@ -252,10 +266,10 @@ class Launcher:
         self._hurry = True
 
     def _stop_all(self) -> None:
-        """End web, then worker, then Redis: nothing loses what it still talks to. A second Ctrl-C cuts it short."""
+        """End web, then worker, then the rest: nothing loses what it still talks to. A second Ctrl-C cuts it short."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_next_signal)
-        order = {"web": 0, "worker": 1, "redis": 2}
+        order = {"web": 0, "worker": 1, "sites": 2, "redis": 3}
         said = False
         for child in sorted(self._children, key=lambda child: order[child.name]):
             if child.process.poll() is not None:
@@ -282,9 +296,10 @@ class Launcher:
 
 
 def web_command(*, port: int, host: str = _HOST, workers: int = 2, app: str = "wsgi:app") -> list[str]:
-    """The web server as `make run` starts it; deploy/systemd starts it alike."""
+    """The web server as `make run` starts it; deploy/systemd starts it alike. Other applications are not the portal."""
+    server = "portal.serving" if app == "wsgi:app" else "granian"
     return [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--host", host,
+        sys.executable, "-m", server, "--interface", "wsgi", "--http", "1", "--no-ws", "--host", host,
         "--port", str(port), "--workers", str(workers), "--blocking-threads", "4", "--workers-kill-timeout", "3",
         "--log-level", "warning", app,
     ]  # fmt: skip
@@ -321,23 +336,28 @@ def _take(lock: IO[str], data: Path) -> None:
         return
 
 
-def _check_free(port: int) -> None:
+def _check_free(port: int, name: str = "PORT") -> None:
     """Raises CannotStart when somebody listens on the port already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
         except PermissionError as error:
-            raise CannotStart(f"port {port} needs root. Choose one above 1023: make run PORT=8010") from error
+            raise CannotStart(f"port {port} needs root. Choose one above 1023: make run {name}=8010") from error
         except OSError as error:
-            raise CannotStart(f"port {port} is in use. Choose another: make run PORT={port + 10}") from error
+            raise CannotStart(f"port {port} is in use. Choose another: make run {name}={port + 10}") from error
 
 
 def _is_ready(port: int) -> bool:
+    return _answers(port, "/readyz", http.HTTPStatus.OK)
+
+
+def _answers(port: int, path: str, wanted: int | None = None) -> bool:
+    """Whether a server gives an answer, or this one."""
     connection = http.client.HTTPConnection(_HOST, port, timeout=5)
     try:
-        connection.request("GET", "/readyz", headers={"Host": f"localhost:{port}"})
-        return connection.getresponse().status == http.HTTPStatus.OK
+        connection.request("GET", path, headers={"Host": f"localhost:{port}"})
+        return connection.getresponse().status == wanted or wanted is None
     except (OSError, http.client.HTTPException):
         return False
     finally:

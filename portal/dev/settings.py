@@ -27,6 +27,7 @@ def environment(
         "DATABASE_URL": f"sqlite:///{data / 'portal.db'}",
         "PORTAL_URL": f"http://localhost:{port}",
         "SITES_URL": f"http://sites.localhost:{sites_port}",
+        "SITES_CHECK_URL": f"http://127.0.0.1:{sites_port}",
         "SITES_ROOT": str(data / "sites"),
         "STORAGE_URL": f"file://{data / 'storage'}",
         "EMAIL_BACKEND": "console",

@@ -8,7 +8,6 @@ import mrml
 from flask import Blueprint, abort, flash, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
     DecimalField,
@@ -25,6 +24,7 @@ from wtforms.validators import InputRequired, Length
 
 from portal.core import clock, htmx
 from portal.core.access import public
+from portal.core.forms import PageForm
 from portal.core.paging import Page
 
 bp = Blueprint("dev_ui", __name__, url_prefix="/dev/ui")
@@ -46,7 +46,7 @@ _PRODUCTS = (
 )  # fmt: skip
 
 
-class SampleForm(FlaskForm):
+class SampleForm(PageForm):
     """One field of every kind."""
 
     name = StringField("Full name", [InputRequired(), Length(max=80)])

@@ -5,7 +5,6 @@ from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from flask_wtf import FlaskForm
 from wtforms import (
     HiddenField,
     RadioField,
@@ -21,6 +20,7 @@ from wtforms.validators import DataRequired, InputRequired, Length
 
 from portal.accounts.forms import AddressField, strip
 from portal.core.errors import Invalid
+from portal.core.forms import PageForm
 from portal.core.money import Money, is_currency
 from portal.merchants.models import Scope
 from portal.merchants.services.addresses import check_return_url
@@ -49,7 +49,7 @@ def strip_long(text: str | None) -> str:
     return _CONTROL.sub(" ", text or "").replace("\r\n", "\n").strip()
 
 
-class RequestForm(FlaskForm):
+class RequestForm(PageForm):
     """A customer's wish to become a merchant."""
 
     name = StringField(
@@ -63,7 +63,7 @@ class RequestForm(FlaskForm):
     )
 
 
-class KeyForm(FlaskForm):
+class KeyForm(PageForm):
     """A new API key."""
 
     label = StringField(
@@ -87,7 +87,7 @@ class KeyForm(FlaskForm):
             raise ValidationError(_("Choose at least one right."))
 
 
-class RotateForm(FlaskForm):
+class RotateForm(PageForm):
     """Replacing a key: how long the old one goes on working."""
 
     hours = SelectField(_l("The old key ends"), [InputRequired()])
@@ -97,7 +97,7 @@ class RotateForm(FlaskForm):
         self.hours.choices = [SelectChoice(value, str(words)) for value, words in OVERLAPS.items()]
 
 
-class LinkForm(FlaskForm):
+class LinkForm(PageForm):
     """A payment link made by hand. `key` names what is about to be made, so that a double click makes one."""
 
     key = HiddenField(validators=[Length(max=200)])
@@ -148,7 +148,7 @@ class LinkForm(FlaskForm):
         return Money.parse(self.amount.data or "", (self.currency.data or "").upper())
 
 
-class PayForm(FlaskForm):
+class PayForm(PageForm):
     """Where to pay."""
 
     provider = RadioField(_l("How do you want to pay?"), [InputRequired(_l("Choose how you want to pay."))])

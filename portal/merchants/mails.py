@@ -1,9 +1,9 @@
 """What the mails about merchants are filled with. Called when a mail is sent; links are made there and then."""
 
-from flask import current_app
 from flask_babel import lazy_gettext as _l
 
 from portal.core import mail
+from portal.core.addresses import address_of
 from portal.core.db import db
 from portal.core.mail import Attachment, Content
 from portal.merchants import queries
@@ -29,7 +29,7 @@ def merchant_receipt(session_id: int) -> Content:
             "invoice": invoice,
             "ends_at": purchase.link.expires_at,
         },
-        secrets={"access_url": _address("purchases.open_link", token=access.token_of(purchase))},
+        secrets={"access_url": address_of("purchases.open_link", token=access.token_of(purchase))},
         attachments=attachments,
     )
 
@@ -38,7 +38,7 @@ def merchant_receipt(session_id: int) -> Content:
 def merchant_first_key(key_id: int) -> Content:
     """For the owner: a key was made by itself, and waits to be looked at. The mail does not carry it."""
     key = db.session.get_one(ApiKey, key_id)
-    return Content(values={"key": key, "merchant": key.merchant, "keys_url": _address("merchant.keys")})
+    return Content(values={"key": key, "merchant": key.merchant, "keys_url": address_of("merchant.keys")})
 
 
 @mail.context("merchant_approved", title=_l("Request to become a merchant approved"))
@@ -55,10 +55,4 @@ def merchant_declined(request_id: int) -> Content:
 
 def _about(request_id: int) -> Content:
     wish = db.session.get_one(MerchantRequest, request_id)
-    return Content(values={"wish": wish, "merchant_url": _address("merchant.overview")})
-
-
-def _address(endpoint: str, **values: str) -> str:
-    """A page's full address on the configured host, whatever host a request named."""
-    path = current_app.url_map.bind("portal").build(endpoint, values)
-    return f"{current_app.config['PORTAL_URL'].rstrip('/')}{path}"
+    return Content(values={"wish": wish, "merchant_url": address_of("merchant.overview")})

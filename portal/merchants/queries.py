@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, or_, select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import defer, joinedload, selectinload
 
 from portal.core.db import db
 from portal.core.paging import Page, paginate
 from portal.core.state import StatusChange
 from portal.merchants.errors import KeyNotFound, MerchantNotFound, PaymentNotFound, RequestNotFound
 from portal.merchants.models import AccessLink, ApiKey, Merchant, MerchantRequest, MerchantStatus, RequestStatus
+from portal.merchants.services import refunding
 from portal.merchants.services.selling import PURPOSE
 from portal.payments.models import Invoice, PaymentSession, ProviderEvent, SessionStatus
+from portal.payments.refund_models import Refund
 
 _MOST_WAITING = 50
+_MOST_HEARD = 50
 # Anything else is nobody's id, and much of it nothing that a database takes.
 PUBLIC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -193,6 +196,9 @@ class SessionFile:
     changes: list[StatusChange]
     invoice: Invoice | None
     link: AccessLink | None
+    # What providers told about it, oldest first; and what went back of the money.
+    heard: list[ProviderEvent]
+    refunds: list[Refund]
 
 
 def read_session_file(merchant: Merchant, public_id: str) -> SessionFile:
@@ -212,7 +218,21 @@ def read_session_file(merchant: Merchant, public_id: str) -> SessionFile:
         changes=list(changes),
         invoice=db.session.scalar(select(Invoice).where(Invoice.session_id == session.id)),
         link=db.session.scalar(select(AccessLink).where(AccessLink.session_id == session.id)),
+        heard=_heard(session),
+        refunds=refunding.refunds_of(session),
     )
+
+
+def _heard(session: PaymentSession) -> list[ProviderEvent]:
+    """The webhooks and answers about a merchant's own session; their bodies are the portal's account's, so not read."""
+    statement = (
+        select(ProviderEvent)
+        .where(ProviderEvent.session_public_id == session.public_id)
+        .options(defer(ProviderEvent.body, raiseload=True), defer(ProviderEvent.normalised, raiseload=True))
+        .order_by(ProviderEvent.id)
+        .limit(_MOST_HEARD)
+    )
+    return list(db.session.scalars(statement))
 
 
 def invoices_page(merchant: Merchant, mode: str, *, before: str | None, after: str | None) -> Page[PaymentSession]:

@@ -8,7 +8,10 @@ from portal import payments
 from portal.core import periodic
 from portal.extensions import csrf
 from portal.merchants import mails  # noqa: F401  # the mails register themselves
-from portal.merchants.api import docs
+from portal.merchants.api import (
+    docs,
+    refunds,  # noqa: F401  # routes of the same blueprint
+)
 from portal.merchants.api import routes as api
 from portal.merchants.outbound import delivering, events  # noqa: F401  # the outbox's handlers register themselves
 from portal.merchants.outbound import mails as webhook_mails  # noqa: F401  # the mail registers itself
@@ -30,6 +33,7 @@ def init_app(app: Flask) -> None:
     csrf.exempt(api.bp)
     payments.on_settled(PURPOSE, events.settle_session)
     payments.on_failed(PURPOSE, events.fail_session)
+    payments.on_returned(PURPOSE, events.return_money)
     payments.describes(PURPOSE, settling.describe_session)
     periodic.every(timedelta(hours=1), "portal.merchants.jobs.tidy_up")
     periodic.every(timedelta(minutes=5), "portal.merchants.outbound.jobs.wake_forgotten")

@@ -5,20 +5,20 @@ from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField, SelectField, StringField, ValidationError
 from wtforms.validators import DataRequired, InputRequired, Length
 
 from portal.accounts.countries import CODES, country_choices
 from portal.accounts.forms import AddressField, strip
-from portal.orders.queries import BILLING_FIELDS
+from portal.accounts.queries import BILLING_FIELDS
+from portal.core.forms import PageForm
 
 _MISSING = _l("Please fill this in.")
 _NIP = re.compile(r"(?:PL)?(\d{10})")
 _NIP_WEIGHTS = (6, 5, 7, 2, 3, 4, 5, 6, 7)
 
 
-class DetailsForm(FlaskForm):
+class DetailsForm(PageForm):
     """Who is buying, and for whom the invoice is."""
 
     email = AddressField(_l("E-mail"), [InputRequired(_MISSING), Length(max=254)])
@@ -81,7 +81,7 @@ def _is_nip(digits: str) -> bool:
     return check == int(digits[9])
 
 
-class PayForm(FlaskForm):
+class PayForm(PageForm):
     """Where to pay, and for checkout the key that names what was shown."""
 
     key = HiddenField(validators=[Length(max=64)])

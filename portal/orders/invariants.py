@@ -10,6 +10,7 @@ from portal.accounts.models import User
 from portal.core.db import db
 from portal.core.invariants import LIMIT, Breach, Reach, invariant
 from portal.core.mail import MailMessage
+from portal.orders.hooks import made_kinds
 from portal.orders.models import (
     Enrolment,
     EnrolmentGrant,
@@ -34,6 +35,12 @@ def _order(one: Order) -> Breach:
 def _orders(*where: ColumnElement[bool] | TextClause) -> list[Breach]:
     statement = select(Order).where(*where).order_by(Order.id).limit(LIMIT)
     return [_order(one) for one in db.session.scalars(statement)]
+
+
+def is_handed_over() -> ColumnElement[bool]:
+    """The orders that are handed over by being paid: nobody has to make what they hold."""
+    made = exists().where(OrderLine.order_id == Order.id, OrderLine.kind.in_(made_kinds()))
+    return ~made
 
 
 def _newest_orders(reach: Reach) -> int:
@@ -112,7 +119,7 @@ def cancelled_and_paid(reach: Reach) -> Sequence[Breach]:
     return _orders(
         Order.id >= _newest_orders(reach),
         Order.status == OrderStatus.CANCELLED,
-        Order.payment_status == PaymentStatus.PAID,
+        Order.payment_status.in_([PaymentStatus.PARTIAL, PaymentStatus.PAID]),
         Order.refunded_minor < Order.paid_minor,
     )
 
@@ -132,6 +139,7 @@ def paid_not_delivered(reach: Reach) -> Sequence[Breach]:  # noqa: ARG001  # the
         text("orders.status = 'open' AND orders.payment_status <> 'pending'"),
         Order.payment_status == PaymentStatus.PAID,
         or_(Order.user_id.is_not(None), ~waits),
+        is_handed_over(),
     )
 
 
@@ -174,10 +182,11 @@ def paid_without_enrolment(reach: Reach) -> Sequence[Breach]:
 def paid_without_receipt(reach: Reach) -> Sequence[Breach]:
     """Each paid order has a confirmation in the mail log, found by its key."""
     key = literal("order:") + cast(Order.id, String) + literal(":")
-    written = exists().where(MailMessage.key.in_([key + literal(template) for template in mending.RECEIPTS]))
+    written = exists().where(MailMessage.key.in_([key + literal(template) for template in mending.receipts()]))
     return _orders(
         Order.id >= _newest_orders(reach),
         Order.payment_status == PaymentStatus.PAID,
         Order.status != OrderStatus.CANCELLED,
         ~written,
+        is_handed_over(),
     )

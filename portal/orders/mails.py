@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from flask import current_app
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from portal.core import mail
+from portal.core.addresses import address_of
 from portal.core.db import db
 from portal.core.mail import Attachment, Content
 from portal.orders.models import Order, OrderLine
@@ -20,25 +20,25 @@ from portal.payments.models import Invoice
 @mail.context("order_confirmation", title=_l("Purchase confirmation with receipt"))
 def order_confirmation(order_id: int) -> Content:
     """For a customer we know: what is unlocked, and the invoice."""
-    return _about(order_id, packages_url=_address("library.index"))
+    return _about(order_id, packages_url=address_of("library.index"))
 
 
 @mail.context("order_welcome", title=_l("Receipt for a new customer"))
 def order_welcome(order_id: int) -> Content:
     """For a buyer whose account this purchase made; the set-up link comes in a mail of its own."""
-    return _about(order_id, packages_url=_address("library.index"))
+    return _about(order_id, packages_url=address_of("library.index"))
 
 
 @mail.context("order_waiting", title=_l("Purchase waits for the address to be confirmed"))
 def order_waiting(order_id: int) -> Content:
     """For a buyer whose address has an account that nobody has proven to be theirs."""
-    return _about(order_id, packages_url=_address("library.index"))
+    return _about(order_id, packages_url=address_of("library.index"))
 
 
 @mail.context("order_unlocked", title=_l("Purchase unlocked after confirming the address"))
 def order_unlocked(order_id: int) -> Content:
     """After a purchase that waited was claimed."""
-    return _about(order_id, with_invoice=False, packages_url=_address("library.index"))
+    return _about(order_id, with_invoice=False, packages_url=address_of("library.index"))
 
 
 def _about(order_id: int, *, with_invoice: bool = True, **values: Any) -> Content:
@@ -50,9 +50,9 @@ def _about(order_id: int, *, with_invoice: bool = True, **values: Any) -> Conten
     return Content(
         values={
             "order": order,
-            "rows": [(_line_text(line), line.total_minor) for line in order.lines],
+            "rows": [(line_text(line), line.total_minor) for line in order.lines],
             "invoice": invoice,
-            "order_url": _address("orders.detail", number=order.number),
+            "order_url": address_of("orders.detail", number=order.number),
             **values,
         },
         # The signed address opens the order's page without an account, so it is not kept in the log.
@@ -61,7 +61,8 @@ def _about(order_id: int, *, with_invoice: bool = True, **values: Any) -> Conten
     )
 
 
-def _line_text(line: OrderLine) -> str:
+def line_text(line: OrderLine) -> str:
+    """A line of an order in one text, with its quantity."""
     return line.description if line.quantity == 1 else f"{line.description} × {line.quantity}"
 
 
@@ -71,9 +72,3 @@ def _invoice_of(order: Order) -> Invoice | None:
         if invoice is not None:
             return invoice
     return None
-
-
-def _address(endpoint: str, **values: str) -> str:
-    """A page's full address on the configured host, whatever host a request named."""
-    path = current_app.url_map.bind("portal").build(endpoint, values)
-    return f"{current_app.config['PORTAL_URL'].rstrip('/')}{path}"

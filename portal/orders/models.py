@@ -148,9 +148,15 @@ class Order(Base):
         return Money(self.total_minor, self.currency)
 
     @property
+    def rest_minor(self) -> int:
+        """What is left to pay."""
+        return max(self.total_minor - self.paid_minor, 0)
+
+    @property
     def is_payable(self) -> bool:
         """Whether money is still asked for."""
-        return self.status is OrderStatus.OPEN and self.payment_status is PaymentStatus.PENDING
+        takes_money = (PaymentStatus.PENDING, PaymentStatus.PARTIAL)
+        return self.status is OrderStatus.OPEN and self.payment_status in takes_money
 
 
 class LineKind(StrEnum):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from portal.accounts.models import Address, AddressKind
 from portal.catalogue.models import Package
 from portal.core import sealed
 from portal.core.db import db
@@ -16,9 +15,6 @@ from portal.orders.errors import EnrolmentNotFound, OrderNotFound
 from portal.orders.models import Cart, CartLine, Enrolment, EnrolmentGrant, LineReturn, Order, OrderLine
 from portal.orders.services.cart import CartOwner, find_cart, is_available
 from portal.orders.services.placing import RETURN_PURPOSE
-
-# What a buyer may say for an invoice, as invoices name it.
-BILLING_FIELDS = ("company", "tax_id", "line1", "postal_code", "city", "country")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +116,6 @@ def _line_view(line: CartLine) -> LineView:
         was_minor=line.unit_price_minor if price != line.unit_price_minor else None,
         tax_rate_basis_points=package.tax_rate_basis_points if package else 0,
     )
-
-
-def billing_of(user_id: int) -> dict[str, str]:
-    """The billing address of an account, as checkout starts with it."""
-    address = db.session.scalar(select(Address).where(Address.user_id == user_id, Address.kind == AddressKind.BILLING))
-    if address is None:
-        return {}
-    return {name: value for name in BILLING_FIELDS if (value := getattr(address, name))}
 
 
 def owned_package_ids(user_id: int) -> Select[int]:

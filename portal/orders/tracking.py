@@ -9,10 +9,11 @@ from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
 from portal.core.state import StatusChange
+from portal.orders import hooks
 from portal.orders.models import Order, OrderStatus, PaymentStatus
 from portal.orders.services.placing import PURPOSE
 from portal.payments import queries as payments
-from portal.payments.models import PaymentSession
+from portal.payments.models import PaymentSession, SessionStatus
 from portal.payments.queries import PaidTruth
 
 State = Literal["done", "current", "next", "failed"]
@@ -36,6 +37,8 @@ class PaymentTruth:
     facts: PaidTruth | None
     is_unlocked: bool
     is_waiting_for_owner: bool
+    # What was bought has to be made first: nothing is unlocked by paying.
+    is_made: bool = False
 
     @property
     def is_applied(self) -> bool:
@@ -70,7 +73,8 @@ class PaymentTruth:
     @property
     def steps(self) -> list[Step]:
         """The facts, each on its own: what the provider says, whether its message came, and what we made of it."""
-        return [self._provider_step(), self._message_step(), self._counting_step(), self._unlocking_step()]
+        steps = [self._provider_step(), self._message_step(), self._counting_step()]
+        return steps if self.is_made else [*steps, self._unlocking_step()]
 
     def _provider_step(self) -> Step:
         if self.is_paid:
@@ -83,7 +87,8 @@ class PaymentTruth:
         if self.facts is not None and self.facts.webhook_seen:
             return Step(_l("Its message has reached us"), "done")
         if self.is_paid:
-            return Step(_l("Its message has not reached us"), "done", note=_l("So we asked the provider ourselves."))
+            note = _l("It has not reached us, so we asked the provider ourselves.")
+            return Step(_l("Its message was not needed"), "done", note=note)
         late = _l("It is late, so we are asking the provider ourselves.") if self.is_late else None
         return Step(_l("Its message has not reached us yet"), "next", note=late)
 
@@ -102,17 +107,24 @@ class PaymentTruth:
 
 
 def truth_about(order: Order, *, at: datetime) -> PaymentTruth:
-    """Collect the facts about an order's payment: of the session that was paid, else of the latest."""
+    """Collect the facts about an order's payment: of the session that was paid, else of the latest.
+
+    Of an order of which a part is paid, only what is under way for the rest: there may be nothing.
+    """
     sessions = payments.sessions_of(PURPOSE, order.id)
+    if order.payment_status is PaymentStatus.PARTIAL:
+        sessions = [session for session in sessions[:1] if session.status is not SessionStatus.PAID]
     truths = [payments.truth_of(session, at=at) for session in sessions]
     pairs = list(zip(sessions, truths, strict=True))
     session, facts = next((pair for pair in pairs if pair[1].provider_says_paid), pairs[0] if pairs else (None, None))
     is_paid = order.payment_status is PaymentStatus.PAID
+    is_made = hooks.maker_of(order) is not None
     return PaymentTruth(
         session=session,
         facts=facts,
-        is_unlocked=order.status is OrderStatus.FULFILLED,
+        is_unlocked=order.status is OrderStatus.FULFILLED and not is_made,
         is_waiting_for_owner=is_paid and order.status is OrderStatus.OPEN and order.user_id is None,
+        is_made=is_made,
     )
 
 
@@ -145,6 +157,8 @@ def _payment_note(order: Order, truth: PaymentTruth) -> LazyString | None:
         return _l("Your money is here, and somebody on our side is looking at it")
     if truth.is_paid:
         return _l("The provider says it is paid; we are counting it")
+    if order.payment_status is PaymentStatus.PARTIAL:
+        return _l("A part is paid")
     return None
 
 

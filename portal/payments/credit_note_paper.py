@@ -68,7 +68,7 @@ def _line(line: CreditNoteLine, note: CreditNote) -> tuple[str, ...]:
         str(line.position),
         line.description or _("Part of invoice %(number)s", number=note.invoice.number),
         str(format_decimal(line.quantity)),
-        figures(line.unit_gross_minor, currency),
+        figures(line.unit_price_minor, currency),
         rate_of(line.tax_rate_basis_points),
         figures(line.net_minor, currency),
         figures(line.tax_minor, currency),

@@ -7,7 +7,7 @@ first: numbers are never taken back.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from portal.accounts.models import User
 from portal.core import settings
 from portal.core.db import db
+from portal.core.money import largest_remainders
 from portal.core.numbering import next_number
 from portal.payments.errors import CreditNoteNotFound
 from portal.payments.models import Invoice
@@ -71,6 +72,7 @@ def cancel_credit_note(refund: Refund, *, at: datetime) -> CreditNote | None:
             description=line.description,
             quantity=line.quantity,
             unit_gross_minor=-line.unit_gross_minor,
+            unit_net_minor=-line.unit_net_minor if line.unit_net_minor is not None else None,
             tax_rate_basis_points=line.tax_rate_basis_points,
             net_minor=-line.net_minor,
             tax_minor=-line.tax_minor,
@@ -114,6 +116,7 @@ def _by_line(refund: Refund, invoice: Invoice, rests: dict[int, Rest]) -> list[C
                 description=line.description,
                 quantity=line.quantity,
                 unit_gross_minor=line.unit_gross_minor,
+                unit_net_minor=line.unit_net_minor,
                 tax_rate_basis_points=line.tax_rate_basis_points,
                 net_minor=line.net_minor,
                 tax_minor=line.tax_minor,
@@ -145,20 +148,6 @@ def _by_rate(amount_minor: int, rests: dict[int, Rest]) -> list[CreditNoteLine]:
             )
         )
     return lines
-
-
-def largest_remainders(amount: int, weights: Sequence[int]) -> list[int]:
-    """Split an amount in proportion to whole weights; the parts add up, and none is above its weight if the amount is
-    not above their sum. Left-over units go to the largest remainders, the first of equal ones."""
-    total = sum(weights)
-    if total <= 0:
-        raise ValueError("nothing to split by")
-    shares = [amount * weight // total for weight in weights]
-    remainders = [amount * weight % total for weight in weights]
-    takers = sorted(range(len(weights)), key=lambda index: (-remainders[index], index))
-    for index in takers[: amount - sum(shares)]:
-        shares[index] += 1
-    return shares
 
 
 def _keep(

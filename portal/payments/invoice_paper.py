@@ -170,7 +170,7 @@ def _line(line: InvoiceLine, currency: str) -> tuple[str, ...]:
         str(line.position),
         line.description,
         str(format_decimal(line.quantity)),
-        figures(line.unit_gross_minor, currency),
+        figures(line.unit_price_minor, currency),
         rate_of(line.tax_rate_basis_points),
         figures(line.net_minor, currency),
         figures(line.tax_minor, currency),
@@ -183,13 +183,22 @@ def _notes(invoice: Invoice) -> tuple[str, ...]:
         paid_by = current_registry().get(invoice.provider).title
     except UnknownProvider:
         paid_by = invoice.provider  # It was switched off since; the invoice stays readable.
-    notes = [_("Paid in full. Nothing is left to pay."), _("Paid through: %(provider)s", provider=paid_by)]
+    notes = [_settled(invoice), _("Paid through: %(provider)s", provider=paid_by)]
     if invoice.provider_reference:
         notes.append(_("Payment reference: %(reference)s", reference=invoice.provider_reference))
     issued_by = _text(invoice.seller, "issued_by")
     if issued_by:
         notes.append(_("Issued by %(name)s on the seller's behalf.", name=issued_by))
     return tuple(notes)
+
+
+def _settled(invoice: Invoice) -> str:
+    """An invoice is of money that came. What was sold may have been paid in part only."""
+    rest_minor = invoice.session.details.get("rest_minor")
+    if isinstance(rest_minor, int) and rest_minor > 0 and invoice.session.merchant_id is None:
+        rest = money(rest_minor, invoice.currency)
+        return str(_("This is a payment in advance. Left to pay of the order: %(amount)s.", amount=rest))
+    return str(_("Paid in full. Nothing is left to pay."))
 
 
 def seller_of(seller: Mapping[str, Any]) -> Party:

@@ -13,7 +13,6 @@ from portal.accounts.models import User
 from portal.core import settings
 from portal.core.db import db
 from portal.core.languages import LANGUAGES
-from portal.core.money import tax_included
 from portal.core.numbering import next_number
 from portal.payments.errors import InvoiceNotFound
 from portal.payments.hooks import BillLine, BillOfSale
@@ -76,16 +75,16 @@ def issue_invoice(
 
 
 def _line(position: int, line: BillLine) -> InvoiceLine:
-    """Prices include tax, so the tax is what is inside the line's total, rounded once a line; the rest is the net."""
-    tax_minor = tax_included(line.gross_minor, line.tax_rate_basis_points)
+    """The tax inside the line's total, or on top of it, rounded once a line; the rest is the net."""
     return InvoiceLine(
         position=position,
         description=line.description[:_LONGEST_DESCRIPTION],
         quantity=line.quantity,
         unit_gross_minor=line.unit_gross_minor,
+        unit_net_minor=line.unit_net_minor,
         tax_rate_basis_points=line.tax_rate_basis_points,
-        net_minor=line.gross_minor - tax_minor,
-        tax_minor=tax_minor,
+        net_minor=line.gross_minor - line.tax_minor,
+        tax_minor=line.tax_minor,
         gross_minor=line.gross_minor,
     )
 

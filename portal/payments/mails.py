@@ -1,11 +1,11 @@
 """What the mails about money that goes back are filled with, as things stand when they are sent."""
 
-from flask import current_app
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from portal.core import mail
+from portal.core.addresses import address_of
 from portal.core.db import db
 from portal.core.mail import Attachment, Content
 from portal.payments.credit_note_paper import pdf
@@ -37,7 +37,7 @@ def refund_failed(refund_id: int) -> Content:
             "refund": refund,
             "description": refund.session.description,
             "had_succeeded": refund.succeeded_at is not None,
-            "refund_url": _address("admin.refund", refund_id=refund_id),
+            "refund_url": address_of("admin.refund", refund_id=refund_id),
         }
     )
 
@@ -77,12 +77,6 @@ def _about_dispute(dispute_id: int) -> Content:
         values={
             "dispute": dispute,
             "description": dispute.session.description,
-            "dispute_url": _address("admin.dispute", dispute_id=dispute_id),
+            "dispute_url": address_of("admin.dispute", dispute_id=dispute_id),
         }
     )
-
-
-def _address(endpoint: str, **values: int) -> str:
-    """A page's full address on the configured host, whatever host a request named."""
-    path = current_app.url_map.bind("portal").build(endpoint, values)
-    return f"{current_app.config['PORTAL_URL'].rstrip('/')}{path}"

@@ -61,6 +61,12 @@ class PaymentSession(Base):
     paid_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     # When a provider is next asked about it; None once it is final.
     check_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # Every how many months the provider is to charge it again; None for what is paid once.
+    repeat_months: Mapped[int | None]
+    # The provider's id of the subscription that its first payment began.
+    subscription_reference: Mapped[str | None] = mapped_column(String(255))
+    # Of a renewal: the session whose payment began the subscription.
+    origin_id: Mapped[int | None] = mapped_column(ForeignKey("payment_sessions.id"))
 
     attempts: Mapped[list["PaymentAttempt"]] = relationship(
         back_populates="session", order_by="PaymentAttempt.number", cascade="all, delete-orphan"
@@ -69,7 +75,22 @@ class PaymentSession(Base):
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("mode IN ('test', 'live')", name="mode"),
+        CheckConstraint("repeat_months IS NULL OR repeat_months BETWEEN 1 AND 36", name="repeat_months"),
         Index("ix_payment_sessions_subject", "purpose", "subject_id", "id"),
+        # Whoever is paid once costs these two nothing.
+        Index(
+            "ix_payment_sessions_subscription",
+            "subscription_reference",
+            postgresql_where=text("subscription_reference IS NOT NULL"),
+            sqlite_where=text("subscription_reference IS NOT NULL"),
+        ),
+        Index(
+            "ix_payment_sessions_origin",
+            "origin_id",
+            "id",
+            postgresql_where=text("origin_id IS NOT NULL"),
+            sqlite_where=text("origin_id IS NOT NULL"),
+        ),
         Index("ix_payment_sessions_status", "status", "id"),
         Index("ix_payment_sessions_customer", "customer_email", "id"),
         Index("ix_payment_sessions_created_at", "created_at"),
@@ -270,6 +291,7 @@ class ProviderEvent(Base):
     # The events the adapter read in it: a list of NormalisedEvent as mappings.
     normalised: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     session_public_id: Mapped[str | None] = mapped_column(String(64))
+    # What it is about besides a session: the provider's id of the payment, else of the subscription.
     payment_reference: Mapped[str | None] = mapped_column(String(255))
     status: Mapped[EventStatus] = mapped_column(status_column(EventStatus, "event_status"), default=EventStatus.PENDING)
     # Why it has this status, in words for staff.
@@ -337,7 +359,7 @@ class Invoice(Base):
 
 
 class InvoiceLine(Base):
-    """One line of an invoice."""
+    """One line of an invoice; tax is inside the price of one, or on top of it."""
 
     __tablename__ = "invoice_lines"
 
@@ -347,6 +369,8 @@ class InvoiceLine(Base):
     description: Mapped[str] = mapped_column(String(200))
     quantity: Mapped[int]
     unit_gross_minor: Mapped[int]
+    # The price that was agreed, where it was without tax.
+    unit_net_minor: Mapped[int | None]
     tax_rate_basis_points: Mapped[int]
     net_minor: Mapped[int]
     tax_minor: Mapped[int]
@@ -356,3 +380,8 @@ class InvoiceLine(Base):
         UniqueConstraint("invoice_id", "position"),
         CheckConstraint("net_minor + tax_minor = gross_minor", name="adds_up"),
     )
+
+    @property
+    def unit_price_minor(self) -> int:
+        """The price of one as it was agreed: without tax, or with it."""
+        return self.unit_gross_minor if self.unit_net_minor is None else self.unit_net_minor

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from portal.core import clock, periodic
 from portal.core.db import db
-from portal.payments import invariants  # noqa: F401  # they register themselves
+from portal.payments import invariants, sales_invariants  # noqa: F401  # they register themselves
 from portal.payments.services import accepting, draining
 
 

@@ -87,6 +87,12 @@ def invoice_of_session(session_id: int) -> Invoice | None:
     return invoice
 
 
+def invoices_of_sessions(session_ids: Sequence[int]) -> list[Invoice]:
+    """The invoices of some sessions, oldest first."""
+    statement = db.select(Invoice).where(Invoice.session_id.in_(list(session_ids))).order_by(Invoice.id)
+    return list(db.session.scalars(statement))
+
+
 def money_back_of(session_ids: Sequence[int]) -> list[Refund]:
     """What was given back to a buyer, or is on its way, with its credit notes, oldest first."""
     statement = (

@@ -1,5 +1,6 @@
 """Money that goes back: refunds, what a dispute takes, and the credit notes that say so on paper."""
 
+import uuid
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
@@ -12,6 +13,9 @@ from portal.core.db import Base, UTCDateTime, status_column
 from portal.core.money import Money
 from portal.core.state import Transitions
 from portal.payments.models import Invoice, Payment, PaymentSession
+
+# The names that others know refunds by are made in it; another one would change them all.
+_PUBLIC_NAMES = uuid.UUID("6f1d1c0e-52a8-4a43-9c38-0f0c5d5f1b7a")
 
 
 class RefundStatus(StrEnum):
@@ -118,6 +122,12 @@ class Refund(Base):
         Index("ix_refunds_payment", "payment_id", "id"),
         Index("ix_refunds_session", "session_id", "id"),
         Index("ix_refunds_status", "status", "id"),
+        Index(
+            "ix_refunds_succeeded_at",
+            "succeeded_at",
+            postgresql_where=text("succeeded_at IS NOT NULL"),
+            sqlite_where=text("succeeded_at IS NOT NULL"),
+        ),
         Index("ix_refunds_origin", "origin", "id"),
         Index("ix_refunds_provider", "provider", "id"),
         Index(
@@ -127,6 +137,11 @@ class Refund(Base):
             sqlite_where=text("flag IS NOT NULL"),
         ),
     )
+
+    @property
+    def public_id(self) -> str:
+        """Its name for others: a uuid that always comes of the same refund, and tells nothing."""
+        return str(uuid.uuid5(_PUBLIC_NAMES, self.idempotency_key))
 
     @property
     def amount(self) -> Money:
@@ -270,6 +285,7 @@ class CreditNoteLine(Base):
     description: Mapped[str | None] = mapped_column(String(200))
     quantity: Mapped[int]
     unit_gross_minor: Mapped[int]
+    unit_net_minor: Mapped[int | None]
     tax_rate_basis_points: Mapped[int]
     net_minor: Mapped[int]
     tax_minor: Mapped[int]
@@ -279,3 +295,8 @@ class CreditNoteLine(Base):
         UniqueConstraint("credit_note_id", "position"),
         CheckConstraint("net_minor + tax_minor = gross_minor", name="adds_up"),
     )
+
+    @property
+    def unit_price_minor(self) -> int:
+        """The price of one as it was agreed: without tax, or with it."""
+        return self.unit_gross_minor if self.unit_net_minor is None else self.unit_net_minor

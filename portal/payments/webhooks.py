@@ -1,4 +1,4 @@
-"""The addresses providers post to: a size cap, the raw bytes, then the inbox."""
+"""The addresses providers and carriers post to: a size cap, the raw bytes, then the inbox."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from portal.core import audit, clock, metrics
 from portal.core.access import public
 from portal.core.db import unit_of_work
 from portal.core.errors import PortalError
-from portal.payments.extension import current_registry
+from portal.payments.extension import sender_of
 from portal.payments.providers.base import InvalidPayload, InvalidSignature
 from portal.payments.services.accepting import Answer, accept_webhook
 
@@ -47,11 +47,11 @@ def receive_always_200(provider_name: str) -> ResponseReturnValue:
 
 
 def _accept(provider_name: str) -> Answer:
-    provider = current_registry().get(provider_name)
+    sender = sender_of(provider_name)
     body = _read_body()
     at = clock.now()
     try:
-        answer = accept_webhook(provider, dict(request.headers.items()), body, at=at)
+        answer = accept_webhook(sender, dict(request.headers.items()), body, at=at)
     except InvalidSignature as error:
         skew = round(error.skew.total_seconds()) if error.skew is not None else None
         _note_refusal(provider_name, {"reason": error.reason.value, "skew_seconds": skew, **_sender(body)})

@@ -32,7 +32,7 @@ def test_the_new_password_counts_and_every_other_browser_is_out(
     log_in(client, "alice@example.com")
     before = token_of(client)
     response = post_form(client, "/account/password", CHANGE, htmx=htmx)
-    assert (response.headers["HX-Location"] if htmx else response.location) == "/account/security"
+    assert (response.headers["HX-Redirect"] if htmx else response.location) == "/account/security"
     assert is_signed_in(client)
     assert not any(is_signed_in(browser) for browser in others)
     assert token_of(client) != before

@@ -1,7 +1,6 @@
 """Password hashes: strong, imported ones upgraded, and never more at once than the machine can take."""
 
 import threading
-import time
 import unicodedata
 from collections.abc import Callable
 
@@ -10,14 +9,17 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from portal.accounts import hashing
 from portal.accounts.errors import TooBusy
-from portal.accounts.models import User
-from portal.core.db import unit_of_work
+from portal.accounts.models import SignIn, User
+from portal.core.db import db, unit_of_work
+from portal.dev import launcher
 from tests import factories
 from tests.accounts import support
 from tests.accounts.support import log_in
+from tests.servers import processes
 
 LONG = "a1" * 50
 # The parameters before the fixture of these tests makes them cheap.
@@ -175,7 +177,9 @@ def test_the_question_for_imported_hashes_uses_the_index(alice: User, count_quer
 
 
 def test_no_more_hashes_run_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, most, guard = 0, 0, threading.Lock()
+    """Twelve come at once: one is at work, two wait, and the rest hear at once that it is too busy."""
+    running, most, refused, guard = 0, 0, 0, threading.Lock()
+    all_here = threading.Event()
 
     class Slow:
         def hash(self, password: str) -> str:
@@ -183,18 +187,37 @@ def test_no_more_hashes_run_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch
             with guard:
                 running += 1
                 most = max(most, running)
-            time.sleep(0.02)
+            assert all_here.wait(10)
             with guard:
                 running -= 1
             return "hash"
 
+    def come() -> None:
+        nonlocal refused
+        try:
+            hashing.hash_password("a 1")
+        except TooBusy:
+            with guard:
+                refused += 1
+
     monkeypatch.setattr(hashing, "_hasher", Slow())
-    threads = [threading.Thread(target=hashing.hash_password, args=("a 1",)) for _ in range(12)]
+    threads = [threading.Thread(target=come) for _ in range(12)]
     for thread in threads:
         thread.start()
+    staying = hashing.CONCURRENT_HASHES + hashing.LONGEST_LINE
+    # Whoever is refused is so while the others still wait: no thread of the server is held for it.
+    processes.wait_until(lambda: refused == 12 - staying, what="the refusals")
+    all_here.set()
     for thread in threads:
         thread.join()
-    assert most == hashing.CONCURRENT_HASHES
+    assert (most, refused) == (hashing.CONCURRENT_HASHES, 12 - staying)
+
+
+def test_the_line_for_hashes_leaves_a_thread_for_the_shop() -> None:
+    """Counted against the smallest number of threads that a web process is started with."""
+    command = launcher.web_command(port=1)
+    threads = int(command[command.index("--blocking-threads") + 1])
+    assert threads > hashing.CONCURRENT_HASHES + hashing.LONGEST_LINE
 
 
 def test_who_would_wait_too_long_is_told_so(client: FlaskClient, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,4 +229,18 @@ def test_who_would_wait_too_long_is_told_so(client: FlaskClient, alice: User, mo
         response = log_in(client, "alice@example.com")
     assert response.status_code == 503
     assert "Very many people are logging in right now" in response.get_data(as_text=True)
+    # Nobody has looked at the password: such a try is none of the five that are free.
+    assert db.session.scalars(select(SignIn)).all() == []
+    assert log_in(client, "alice@example.com").status_code == 303
+
+
+def test_in_a_flood_nothing_is_written_for_whom_there_is_no_room(
+    client: FlaskClient, alice: User, monkeypatch: pytest.MonkeyPatch, count_queries: Callable[[], int]
+) -> None:
+    monkeypatch.setattr(hashing, "_places", threading.BoundedSemaphore(1))
+    client.get("/login")
+    with hashing._slot():
+        count_queries()
+        response = log_in(client, "alice@example.com")
+        assert (response.status_code, count_queries()) == (503, 0)
     assert log_in(client, "alice@example.com").status_code == 303

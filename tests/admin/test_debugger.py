@@ -86,15 +86,20 @@ def test_an_event_names_what_it_is_about_before_anything_is_settled(office: Flas
 def test_the_ledger_costs_the_same_however_much_came_of_it(
     office: FlaskClient, sale: ProviderEvent, count_queries: Callable[[], int]
 ) -> None:
-    office.get(_address(sale))
-    count_queries()
-    office.get(_address(sale))
-    before = count_queries()
+    address, sale_id = _address(sale), sale.id
+
+    def cost() -> int:
+        # What the test itself has read would spare the page a query, for as long as nobody has collected it.
+        db.session.expunge_all()
+        count_queries()
+        office.get(address)
+        return count_queries()
+
+    office.get(address)
+    before = cost()
     for _ in range(20):
-        support.make_message(cause=f"event:{sale.id}")
-    count_queries()
-    office.get(_address(sale))
-    assert count_queries() == before <= 18
+        support.make_message(cause=f"event:{sale_id}")
+    assert cost() == before <= 18
 
 
 def test_what_is_missing_is_named_and_mended_from_the_ledger(office: FlaskClient, sale: ProviderEvent) -> None:

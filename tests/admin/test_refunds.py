@@ -122,7 +122,7 @@ def test_what_makes_no_sense_is_said_at_its_field(
 def test_without_the_page_around_it_works_too(owner: FlaskClient, order: Order) -> None:
     answer = give(owner, address_of(order), htmx=True, what="amount", amount="10")
     assert answer.status_code == 204
-    assert answer.headers["HX-Location"] == f"/admin/refunds/{refunds()[0].id}"
+    assert answer.headers["HX-Redirect"] == f"/admin/refunds/{refunds()[0].id}"
 
 
 def test_pressed_twice_and_from_two_windows_it_gives_once(app: Flask, owner: FlaskClient, order: Order) -> None:

@@ -51,11 +51,17 @@ class Person:
         self.page.get_by_role("button", name="Continue to payment").click()
         expect(self.page.get_by_role("heading", name="Review and pay")).to_be_visible()
 
+    def choose_provider(self, provider: str) -> None:
+        """Say who should take the money, where there is a choice."""
+        choice = self.page.locator(f"input[name=provider][value={provider}]")
+        if choice.get_attribute("type") == "radio":
+            choice.check()
+
     def go_to_provider(self, provider: str) -> None:
         """Choose who takes the money, and go there."""
-        self.page.locator(f"input[name=provider][value={provider}]").check()
+        self.choose_provider(provider)
         self.page.get_by_role("button", name=re.compile("^Pay ")).click()
-        self.page.wait_for_url(re.compile(r"/sandbox/|/c/pay/"))
+        self.page.wait_for_url(re.compile(r"/sandbox/|/c/pay/|/pay[/?]"))
 
     def pay_again(self, provider: str) -> None:
         """Go to a provider once more after cancelling there; its message that it was cancelled may be on its way."""
@@ -98,6 +104,27 @@ class Person:
         self.check_out(provider, slug)
         self.press(action)
         return self.see_paid()
+
+    def buy_site(self, slug: str) -> None:
+        """From a site's public page to the paid order."""
+        self.open(f"/sites/{slug}")
+        self.page.get_by_label("Name", exact=False).first.fill(self.name)
+        self.page.get_by_label("E-mail", exact=False).first.fill(self.email)
+        self.choose_provider("sandbox")
+        self.page.get_by_role("button", name=re.compile("^Purchase for")).click()
+        self.page.wait_for_url(re.compile("/sandbox/"))
+        self.press("Pay by card")
+        self.see_paid()
+
+    def subscribe(self, slug: str) -> None:
+        """Activate the subscription on the page of one's own site, which turns by itself when it is paid."""
+        self.open(f"/my/sites/{slug}")
+        self.choose_provider("sandbox")
+        self.page.get_by_role("button", name=re.compile("^Activate for")).click()
+        self.page.wait_for_url(re.compile("/sandbox/"))
+        self.press("Pay by card")
+        self.page.wait_for_url(re.compile(f"/my/sites/{slug}"))
+        expect(self.page.get_by_role("main")).to_contain_text("Everything is open", timeout=30_000)
 
     def set_up_account(self, password: str) -> None:
         """Use the mailed set-up link and choose a password."""

@@ -12,21 +12,28 @@ from pathlib import Path
 
 from portal.demo import PASSWORD, USERS
 from portal.dev import settings
+from tests.fakes.editor import API_KEY, MODEL, FakeEditor
 from tests.fakes.stripe import FakeStripe
-from tests.servers import processes, redis, web
+from tests.servers import dns, processes, redis, web
+from tests.servers.dns import NameServer
 
 ADDRESSES = {user.role.value: user.email for user in USERS}
 BUNDLE = "starter-biuro"
+# Where customers point their domains.
+SITES_ADDRESS = "192.0.2.10"
 CHILDREN = ("Asystent, który zna Twoją firmę", "Biuro na autopilocie", "Media społecznościowe w rytmie")
 
 
 @dataclass
 class Shop:
-    """A running portal. `stripe` is the other company; its control makes things happen there."""
+    """A running portal. `stripe` and `editor` are other companies; their controls make things happen there, and
+    `name_server` says where domains lead."""
 
     url: str
     values: dict[str, str]
     stripe: FakeStripe
+    editor: FakeEditor
+    name_server: NameServer
     folder: Path
     states: dict[str, dict[str, object]] = field(default_factory=dict)
 
@@ -77,24 +84,44 @@ def html_of(message: EmailMessage) -> str:
 
 
 @contextmanager
-def opened(folder: Path, *, database_url: str | None = None, environment: str = "testing") -> Iterator[Shop]:
-    """Start everything on fresh demo data in `folder`: SQLite unless told otherwise."""
-    port = processes.free_port()
+def opened(
+    folder: Path,
+    *,
+    database_url: str | None = None,
+    environment: str = "testing",
+    port: int | None = None,
+    **more: str,
+) -> Iterator[Shop]:
+    """Start everything on fresh demo data in `folder`: SQLite unless told otherwise. `more` are further settings."""
+    port, sites_port = port or processes.free_port(), processes.free_port()
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as parts:
         server = parts.enter_context(redis.running())
         stripe = parts.enter_context(FakeStripe(f"http://127.0.0.1:{port}/webhooks/stripe"))
+        editor = parts.enter_context(FakeEditor())
+        name_server = parts.enter_context(dns.running())
+        # Nobody issues certificates here.
+        domains = {
+            "SITES_ADDRESSES": SITES_ADDRESS,
+            "DNS_RESOLVERS": name_server.address,
+            "ACME_DIRECTORY_URL": "https://127.0.0.1:9/directory",
+        }
         given = processes.clean_environment(
             PORTAL_ENV=environment,
             REDIS_URL=server.url,
             STRIPE_SECRET_KEY=stripe.api_key,
             STRIPE_WEBHOOK_SECRET=stripe.secret,
             STRIPE_API_BASE=stripe.url,
+            EDITOR_API_URL=editor.url,
+            EDITOR_API_KEY=API_KEY,
+            EDITOR_API_MODEL=MODEL,
             **({"DATABASE_URL": database_url} if database_url else {}),
+            **{**domains, **more},
         )
-        values = settings.environment(data=folder, port=port, sites_port=processes.free_port(), given=given)
+        values = settings.environment(data=folder, port=port, sites_port=sites_port, given=given)
         web.flask(values, "db", "upgrade")
         web.flask(values, "load-demo")
         site = parts.enter_context(web.web(values, port=port))
+        parts.enter_context(web.sites(values, port=sites_port))
         parts.enter_context(web.worker(values))
-        yield Shop(site.url, values, stripe, folder)
+        yield Shop(site.url, values, stripe, editor, name_server, folder)

@@ -30,7 +30,7 @@ def see_given(owner: Person) -> None:
         owner.page.reload()
         return given.count() > 0
 
-    processes.wait_until(is_given, seconds=30, what="the money to go back")
+    processes.wait_until(is_given, seconds=60, what="the money to go back")
 
 
 @pytest.mark.parametrize("has_script", [True, False])

@@ -56,7 +56,7 @@ def test_a_webhook_that_never_comes_is_made_up_for(shop: Shop, visit: Visit) -> 
     person.check_out()
     person.press("Lose the webhook")
     person.see_paid(60)
-    expect(person.page.get_by_text("So we asked the provider ourselves.")).to_be_visible()
+    expect(person.page.get_by_text("It has not reached us, so we asked the provider ourselves.")).to_be_visible()
 
 
 def test_two_tabs_submit_one_order(shop: Shop, visit: Visit) -> None:

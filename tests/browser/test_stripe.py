@@ -62,7 +62,7 @@ def test_a_lost_webhook_is_made_up_for_by_asking(shop: Shop, visit: Visit) -> No
     person.check_out("stripe")
     person.press("Pay, and lose the webhook")
     person.see_paid(60)
-    expect(person.page.get_by_text("So we asked the provider ourselves.")).to_be_visible()
+    expect(person.page.get_by_text("It has not reached us, so we asked the provider ourselves.")).to_be_visible()
     owns_it_after(person)
 
 

@@ -1,7 +1,9 @@
 """Stored files: written once, read in pieces, gone when deleted, and never outside their folder."""
 
+import resource
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,75 @@ def test_no_name_leads_out_of_the_folder(store: Flask, tmp_path: Path, name: str
 
 def test_the_folder_is_made(store: Flask, tmp_path: Path) -> None:
     assert (tmp_path / "storage").is_dir()
+
+
+def pieces(count: int, *, then: Exception | None = None) -> Iterator[bytes]:
+    for number in range(count):
+        yield bytes([number % 256]) * 65_536
+    if then is not None:
+        raise then
+
+
+def stored(tmp_path: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(tmp_path / "storage")) for path in (tmp_path / "storage").rglob("*") if path.is_file()
+    )
+
+
+def test_a_file_can_be_stored_as_it_comes(store: Flask) -> None:
+    files.put_stream("models/large", pieces(200))
+    assert files.get("models/large") == b"".join(pieces(200))
+    files.put_stream("models/small", iter([b"x"]))
+    assert files.get("models/small") == b"x"
+
+
+@pytest.mark.parametrize("count", [0, 3, 200])
+def test_what_breaks_off_leaves_nothing(store: Flask, tmp_path: Path, count: int) -> None:
+    class WentAway(Exception):
+        pass
+
+    with pytest.raises(WentAway):
+        files.put_stream("models/a", pieces(count, then=WentAway()))
+    assert stored(tmp_path) == []
+
+
+def test_storing_holds_a_few_pieces_and_not_the_file(store: Flask) -> None:
+    def growth(count: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        files.put_stream(f"models/{count}", pieces(count))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    growth(400)
+    # 400 MB more is far above what is held in any case.
+    assert growth(6_400) < 100_000
+
+
+def test_a_copy_is_a_file_of_its_own(store: Flask) -> None:
+    files.put("a", b"x")
+    files.copy("a", "b")
+    files.delete("a")
+    assert files.get("b") == b"x"
+    with pytest.raises(FileNotFoundError):
+        files.copy("a", "c")
+
+
+def test_a_stored_file_can_be_given_to_a_program(store: Flask) -> None:
+    files.put("models/a.stl", b"solid")
+    with files.local_path("models/a.stl") as path:
+        assert path.read_bytes() == b"solid"
+        assert path.suffix == ".stl"
+    with pytest.raises(FileNotFoundError), files.local_path("models/b.stl"):
+        pass
+
+
+def test_old_files_are_found_and_half_written_ones_cleared(store: Flask, tmp_path: Path) -> None:
+    files.put("models/a", b"x")
+    half = tmp_path / "storage" / "models" / "b#1"
+    half.write_bytes(b"half")
+    now = datetime.now(UTC)
+    assert list(files.names_before("models/", now + timedelta(seconds=5))) == ["models/a"]
+    assert list(files.names_before("models/", now - timedelta(hours=1))) == []
+    assert files.clear_unfinished("models", before=now - timedelta(hours=1)) == 0
+    assert half.exists()
+    assert files.clear_unfinished("models", before=now + timedelta(seconds=5)) == 1
+    assert stored(tmp_path) == ["models/a"]

@@ -59,6 +59,14 @@ def test_both_are_made_of_the_same_values(site: Flask) -> None:
 
 
 @pytest.mark.usefixtures("two_templates")
+@pytest.mark.parametrize("letter", ["\x00", "\x0b", "\x7f", "\x85", "\ud800", "\ufffe"])
+def test_what_no_page_may_contain_is_shown_where_it_stands(site: Flask, letter: str) -> None:
+    """A form that is shown again repeats what was typed."""
+    with site.test_request_context("/"):
+        assert htmx.render("page.html", a=f"<a{letter}b>\t").get_data(as_text=True) == "page False &lt;a\ufffdb&gt;\t"
+
+
+@pytest.mark.usefixtures("two_templates")
 def test_after_a_post_a_plain_form_is_sent_on_and_htmx_gets_the_part(site: Flask) -> None:
     with site.test_request_context("/", method="POST"):
         answer = htmx.after_post("/orders/1", fragment="_part.html", a=1)
@@ -68,7 +76,7 @@ def test_after_a_post_a_plain_form_is_sent_on_and_htmx_gets_the_part(site: Flask
         assert (answer.status_code, answer.get_data(as_text=True)) == (200, "part True 1")
         assert answer.headers["HX-Trigger"] == "saved"
         answer = htmx.after_post("/orders/1")
-        assert (answer.status_code, answer.headers["HX-Location"]) == (204, "/orders/1")
+        assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/orders/1")
 
 
 def test_leaving_works_both_ways(site: Flask) -> None:

@@ -69,3 +69,32 @@ def test_what_is_refused_is_named(environment: dict[str, str], named: str) -> No
 
 def test_an_amount_is_required_unless_somebody_said_otherwise() -> None:
     assert config.load({}).onecom_require_amount is True
+
+
+SHIPS = {
+    "EASYPOST_API_KEY": "EZTKtest", "EASYPOST_WEBHOOK_SECRET": "secret", "SHIP_FROM_LINE1": "ul. Prosta 20",
+    "SHIP_FROM_CITY": "Warszawa", "SHIP_FROM_ZIP": "00-850", "SHIP_FROM_COUNTRY": "PL",
+    "SHIP_FROM_PHONE": "+48221234567",
+}  # fmt: skip
+
+
+def test_a_carrier_with_all_it_needs_is_taken() -> None:
+    assert config.load(SHIPS).easypost_api_key == "EZTKtest"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"EASYPOST_WEBHOOK_SECRET": " , "}, "EASYPOST_WEBHOOK_SECRET"),
+        ({"EASYPOST_API_KEY": "EZAKreal"}, "EASYPOST_API_KEY"),
+        ({"PAYMENT_MODE": "live"}, "EASYPOST_API_KEY"),
+        ({"EASYPOST_API_BASE": "ftp://x"}, "EASYPOST_API_BASE"),
+        ({"SHIP_FROM_COUNTRY": "Poland"}, "SHIP_FROM_COUNTRY"),
+        ({"SHIP_FROM_PHONE": ""}, "SHIP_FROM_PHONE"),
+        ({"SHIP_FROM_LINE1": ""}, "SHIP_FROM_LINE1"),
+    ],
+)
+def test_a_carrier_that_lacks_something_stops_the_start(change: dict[str, str], named: str) -> None:
+    with pytest.raises(config.ConfigurationError) as refusal:
+        config.load({**SHIPS, **change})
+    assert [problem.partition(":")[0] for problem in refusal.value.problems] == [named]

@@ -13,7 +13,7 @@ from portal.core import audit
 from portal.core.db import Base, db, unit_of_work
 from portal.core.mail import MailMessage, MailStatus
 from portal.core.state import InvalidTransition, StaleState, StatusChange, history, transition
-from tests.core.made_up import AT, row
+from tests.core.made_up import AT, companions, row
 from tests.crowd import all_at_once
 
 Machine = tuple[type[Any], str]
@@ -63,10 +63,11 @@ def test_every_pair_of_states(app: Flask, model: type[Any], column: str, was: St
     """Allowed: moved once, with its history. Refused: an error, and nothing has changed."""
     allowed = to in model.MACHINES[column].get(was, ())
     with unit_of_work():
-        found = row(model, **{column: was})
+        found = row(model, **{column: was}, **companions(model, was))
     if allowed:
         with unit_of_work():
-            transition(found, to, by="test", at=AT, reason="why not", column=column)
+            values = companions(model, to)
+            transition(found, to, by="test", at=AT, reason="why not", column=column, values=values)
     else:
         with pytest.raises(InvalidTransition) as refusal, unit_of_work():
             transition(found, to, by="test", at=AT, column=column)

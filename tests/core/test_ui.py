@@ -1,9 +1,10 @@
 """What templates may call: money, times, addresses, statuses."""
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,10 @@ from portal import create_app, models  # noqa: F401  # every table is known
 from portal.core import clock, status_labels, ui
 from portal.core.db import Base
 from portal.core.money import Money
+from portal.sites.changes.models import Trouble
+from portal.sites.changes.presenting import trouble_words
+from portal.sites.domains.models import Reason
+from portal.sites.domains.wording import trouble_of
 from tests.conftest import settings_for
 
 NBSP = "\u00a0"
@@ -177,12 +182,24 @@ def _enum_columns() -> list[tuple[str, type[enum.Enum]]]:
     ]
 
 
+# What is explained in sentences, where it happens, and is no status.
+SENTENCES: dict[type[enum.Enum], Callable[[Any], str]] = {
+    Reason: lambda reason: trouble_of(reason, "").title,
+    Trouble: trouble_words,
+}
+
+
 def test_every_status_a_row_can_have_has_words_of_its_own() -> None:
-    columns = _enum_columns()
+    columns = [(name, kinds) for name, kinds in _enum_columns() if kinds not in SENTENCES]
     assert len(columns) > 5
     known = set(status_labels.known_statuses())
     missing = {f"{name} = {entry.value}" for name, kinds in columns for entry in kinds if entry.value not in known}
     assert not missing
+
+
+def test_every_reason_has_a_sentence(request_context: Flask) -> None:
+    for kinds, words in SENTENCES.items():
+        assert all(words(entry) for entry in kinds)
 
 
 def test_the_kind_of_a_status_refines_its_words(request_context: Flask) -> None:

@@ -107,8 +107,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             death_signal=15,
         )
         try:
-            processes.wait_for_server(web, (folder / "web.sock").exists, what="granian", log=log)
+            processes.wait_for_server(web, lambda: processes.answers_over(folder / "web.sock"), what="granian", log=log)
             # Started as root, nginx's workers are another user, who reaches the socket through its group on a server.
+            # Only now: granian sets the socket's own permissions some time after its file is there.
             (folder / "web.sock").chmod(0o666)
             server.port = https_port
             server.start()
@@ -156,6 +157,19 @@ def test_a_form_may_be_larger_than_a_webhook_up_to_two_megabytes(site: Site) -> 
     assert (answer.status, json.loads(body)["body_length"]) == (200, str(1024 * 1024))
     answer, _ = site.ask("POST", "/account", body=b"x" * (3 * 1024 * 1024))
     assert answer.status == 413
+
+
+@pytest.mark.parametrize("path", ["/quote", "/quotes/draft/files", "/quotes/Q-2026-014/files"])
+def test_models_may_be_large_and_pass_whole(site: Site, path: str) -> None:
+    size = 101 * 1024 * 1024
+    answer, body = site.ask("POST", path, body=bytes(size))
+    assert (answer.status, json.loads(body)["body_length"]) == (200, str(size))
+
+
+def test_other_pages_of_quotes_take_no_more_than_any_form(site: Site) -> None:
+    for path in ("/quotes/Q-2026-014/note", "/quotes/new", "/quotes/a/b/files"):
+        answer, _ = site.ask("POST", path, body=b"x" * (3 * 1024 * 1024))
+        assert answer.status == 413, path
 
 
 def test_plain_http_is_sent_to_https_at_our_own_name(site: Site) -> None:

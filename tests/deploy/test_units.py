@@ -1,7 +1,5 @@
 """deploy/systemd: systemd itself finds nothing wrong with the units, and the web service survives a crash."""
 
-import http.client
-import socket
 import subprocess
 from pathlib import Path
 
@@ -60,18 +58,7 @@ def test_the_web_service_starts_again_after_a_crash(tmp_path: Path) -> None:
             death_signal=15,
         )
         try:
-            processes.wait_for_server(web, lambda: answers(path), what="granian", log=log)
+            processes.wait_for_server(web, lambda: processes.answers_over(path), what="granian", log=log)
         finally:
             processes.kill(web)
         assert path.exists()  # What the crash left behind, for the next round.
-
-
-def answers(path: Path) -> bool:
-    connection = http.client.HTTPConnection("localhost")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    try:
-        connection.sock.connect(str(path))
-        connection.request("GET", "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    finally:
-        connection.close()

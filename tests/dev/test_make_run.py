@@ -28,7 +28,8 @@ class Run:
         self.port = port or processes.free_port()
         self.log = log
         command = [sys.executable, "-m", "portal.dev", "--port", str(self.port)]
-        command += ["--sites-port", str(processes.free_port()), "--data", str(data)]
+        self.sites_port = processes.free_port()
+        command += ["--sites-port", str(self.sites_port), "--data", str(data)]
         # PORTAL_ENV and the like from the outside must not reach it: it shows its own defaults.
         self.process = processes.start(
             command, log=log, environment=processes.clean_environment(), cwd=ROOT, death_signal=signal.SIGTERM
@@ -96,10 +97,13 @@ def test_it_serves_ends_with_ctrl_c_and_starts_again_on_its_data(tmp_path: Path)
     with running(data, tmp_path / "first") as first:
         assert get(first.port, "/readyz") == 200
         assert get(first.port, "/packages") == 200
+        processes.wait_until(
+            lambda: get(first.sites_port, "/la-plumbing-pros/") == 200, seconds=60, what="a demo site", log=first.log
+        )
         assert f"http://localhost:{first.port}" in first.output()
         assert re.search(r"^ +\S+@\S+", first.output(), re.MULTILINE), "no demo log-in is named"
         everybody = first.pids()
-        assert len(everybody) >= 7  # Us, granian and its two, the worker and its two, Redis.
+        assert len(everybody) >= 9  # Us, granian and its two, the sites' and its one, the worker and its two, Redis.
 
         second = Run(data, tmp_path / "second")
         assert second.process.wait(30) == 1
@@ -131,7 +135,9 @@ def test_killed_it_leaves_nothing_running(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow_fault
-@pytest.mark.parametrize(("part", "name"), [("worker.py", "worker"), ("granian", "web"), ("valkey", "redis")])
+@pytest.mark.parametrize(
+    ("part", "name"), [("worker.py", "worker"), ("wsgi:app", "web"), ("sites.embedded", "sites"), ("valkey", "redis")]
+)
 def test_when_a_part_dies_it_says_so_and_ends_the_rest(tmp_path: Path, part: str, name: str) -> None:
     with running(tmp_path / "var", tmp_path / "log") as run:
         everybody = run.pids()

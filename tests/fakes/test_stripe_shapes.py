@@ -18,6 +18,9 @@ CLASSES: dict[str, type[stripe.StripeObject]] = {
     "refund": stripe.Refund,
     "dispute": stripe.Dispute,
     "event": stripe.Event,
+    "subscription": stripe.Subscription,
+    "invoice": stripe.Invoice,
+    "invoice_payment": stripe.InvoicePayment,
 }
 # Stripe leaves these out unless they are expanded, or sends them in special cases only.
 LEFT_OUT = {
@@ -37,6 +40,9 @@ LEFT_OUT = {
     },
     "dispute": {"intended_submission_method"},
     "event": {"account", "context"},
+    "subscription": set(),
+    "invoice": {"payments"},
+    "invoice_payment": set(),
 }
 
 
@@ -56,6 +62,9 @@ def objects() -> dict[str, dict[str, Any]]:
         fake.control.refund(first["payment_intent"])
         fake.control.pay(second["id"], "blik")
         fake.control.dispute(second["payment_intent"])
+        monthly = {**price, "recurring": {"interval": "month", "interval_count": 1}}
+        third = {**params, "mode": "subscription", "line_items": [{"price_data": monthly, "quantity": 1}]}
+        fake.control.pay(fake.world.create_session(third)["id"])
         return {kind: fake.world.all(kind)[0] for kind in CLASSES}
 
 
@@ -136,6 +145,7 @@ def _typed_dict(hint: Any) -> Any:
         (wire.INTENT_LIST, sdk_params.PaymentIntentListParams),
         (wire.REFUND_CREATE, sdk_params.RefundCreateParams),
         (wire.REFUND_LIST, sdk_params.RefundListParams),
+        (wire.SUBSCRIPTION_CANCEL, sdk_params.SubscriptionCancelParams),
         (wire.DISPUTE_LIST, sdk_params.DisputeListParams),
         (wire.EVENT_LIST, sdk_params.EventListParams),
     ],

@@ -1,5 +1,6 @@
 """Fixtures for breaking things: an installation for each module on both databases, with servers of its own."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,10 @@ def own_redis() -> Iterator[redis.RedisServer]:
 
 
 @pytest.fixture(scope="module", params=DATABASES)
-def own_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def own_database(request: pytest.FixtureRequest, memory: Path) -> str:
     """An empty database of the module's own, of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('faults') / 'portal.db'}"
+        return f"sqlite:///{tempfile.mkdtemp(dir=memory)}/portal.db"
     server: postgres.Postgres = request.getfixturevalue("postgres_server")
     return server.create_database(request.module.__name__.rpartition(".")[2])
 

@@ -51,14 +51,47 @@ IN_A_REFUND = (
     "refund-after-order",
     "refund-before-commit",
 )
+IN_A_DEPLOYMENT = (
+    "deploy-claimed",
+    "deploy-file-written",
+    "deploy-before-rename",
+    "deploy-after-rename",
+    "deploy-config-written",
+    "deploy-before-reload",
+    "deploy-before-switch",
+    "deploy-between-links",
+    "deploy-after-switch",
+    "deploy-before-done",
+)  # tests/faults/test_deploys.py
+IN_A_DOMAIN = (
+    "domain-seen",
+    "domain-attempt-counted",
+    "domain-issued",
+    "domain-kept",
+    "domain-files-written",
+    "domain-configured",
+    "domain-visited",
+)  # tests/faults/test_domains.py
 # Inside a transaction of their own, or around a call whose other end is the test's: tests/payments/test_refunds.py and
-# tests/merchants let them fail there.
+# tests/merchants, tests/sites and tests/production let them fail there; those of quotes are where
+# tests/quotes/test_deciding.py lets
+# another be faster.
 BY_RAISING = (
     "refund-after-record",
-    "merchant-after-key",
-    "merchant-after-link",
-    "repeat-before-insert",
     "webhook-after-post",
+    "accept-quote-after-check",
+    "convert-after-check",
+    "convert-before-insert",
+    "destroy-after-check",
+    "buy-after-look",
+    "buy-before-carrier",
+    "buy-after-carrier",
+    "parcel-after-look",
+    "ship-after-look",
+    "version-before-commit",
+    "change-drafted",
+    "change-stored",
+    "change-before-commit",
 )
 # Stuck work goes on within this time without a person; a lease may be no longer, sweep and start included.
 RESUMED_WITHIN = timedelta(seconds=90)
@@ -71,7 +104,8 @@ def points_in_the_code() -> set[str]:
 
 
 def test_every_point_is_tried() -> None:
-    assert points_in_the_code() == {*IN_THE_WORKER, *IN_THE_WEB_SERVER, *IN_A_REFUND, *BY_RAISING}
+    groups = (IN_THE_WORKER, IN_THE_WEB_SERVER, IN_A_REFUND, IN_A_DEPLOYMENT, IN_A_DOMAIN, BY_RAISING)
+    assert points_in_the_code() == {point for group in groups for point in group}
 
 
 def names(folder: Path) -> set[str]:
@@ -160,6 +194,23 @@ def test_the_whole_worker_dies_in_the_middle_of_settling(portal: Portal) -> None
             queue.close()
             worker.kill()
         assert not portal.is_unlocked(number)
+        assert portal.check() == []
+        with portal.work():
+            let_leases_end()
+            wait_for(lambda: portal.is_unlocked(number), seconds=30)
+            portal.wait_until_quiet()
+
+
+def test_a_worker_that_is_told_to_stop_leaves_nothing_half_done(portal: Portal) -> None:
+    """As at every deployment: SIGTERM in the middle of settling. It finishes in time, or gives the work back."""
+    with portal.serve(), Buyer(portal) as buyer:
+        with portal.work(PORTAL_FAULTS="settle-before-commit=sleep:2") as worker:
+            number = buyer.order()
+            buyer.pay()
+            queue = portal.redis.client()
+            wait_for(lambda: any(b"wip" in key for key in queue.keys("rq:*")), say=worker.output)
+            queue.close()
+            worker.stop()
         assert portal.check() == []
         with portal.work():
             let_leases_end()

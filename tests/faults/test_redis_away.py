@@ -48,3 +48,25 @@ def test_emptied_and_killed_under_load_it_loses_nothing(portal: Portal) -> None:
         portal.wait_until_quiet(seconds=60)
         assert portal.is_unlocked(number)
         assert portal.check(is_quiet=True, acknowledged=load.acknowledged) == []
+
+
+def test_a_redis_that_is_full_loses_nothing(portal: Portal) -> None:
+    """It refuses every write: the shop sells and takes webhooks, and the work follows once there is room."""
+    sessions = webhooks.place_orders(portal, 20)
+    with portal.serve(), portal.work(), Buyer(portal) as buyer:
+        client = portal.redis.client()
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        try:
+            with webhooks.trickle(portal, sessions, every=0.01) as load:
+                number = buyer.order()
+                buyer.pay()
+                wait_for(lambda: len(load.acknowledged) == len(sessions), seconds=30)
+        finally:
+            client.config_set("maxmemory", "0")
+            client.close()
+        assert set(load.statuses()) == {200}
+        wait_for(lambda: not unpaid(), seconds=60)
+        portal.wait_until_quiet(seconds=60)
+        assert portal.is_unlocked(number)
+        assert portal.check(is_quiet=True, acknowledged=load.acknowledged) == []

@@ -38,6 +38,7 @@ def test_a_merchant_is_integrated_with_curl_alone(settings: dict[str, str]) -> N
             done = run(["bash", "docs/integrate.sh", site.url])
             assert done.returncode == 0, done.stdout + done.stderr
             assert '"status":"paid"' in done.stdout
+            assert '"amount_minor":1000' in done.stdout
         check_examples(site.url)
 
 
@@ -54,7 +55,13 @@ def check_examples(url: str) -> None:
     environment["ID"] = opened["id"]
     assert json.loads(run(["bash", "-c", examples["getSession"]], **environment).stdout) == opened
     assert json.loads(run(["bash", "-c", examples["getStatus"]], **environment).stdout)["status"] == "created"
-    assert len(json.loads(run(["bash", "-c", examples["listSessions"]], **environment).stdout)["data"]) == 2
+    listed = json.loads(run(["bash", "-c", examples["listSessions"]], **environment).stdout)["data"]
+    assert len(listed) == 2
+    environment["ID"] = listed[0]["id"]
+    given = json.loads(run(["bash", "-c", examples["createRefund"]], **environment).stdout)
+    assert (given["amount_minor"], given["session_id"]) == (1000, listed[0]["id"])
+    [newest, before] = json.loads(run(["bash", "-c", examples["listRefunds"]], **environment).stdout)["data"]
+    assert (newest["id"], before["status"]) == (given["id"], "succeeded")
 
 
 # What stands on the page, for an installation with this address.

@@ -7,16 +7,20 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from portal.accounts.models import User
 from portal.core import clock
 from portal.core.audit import AuditEvent
 from portal.core.db import db, unit_of_work
 from portal.core.mail import MailMessage
+from portal.core.money import Money
+from portal.merchants import queries
 from portal.merchants.errors import AlreadyMerchant
 from portal.merchants.models import ApiKey, Merchant, MerchantRequest, MerchantStatus, RequestStatus
-from portal.merchants.services import keys, merchants
-from portal.payments.models import Invoice, PaymentSession
+from portal.merchants.services import keys, merchants, refunding
+from portal.payments.models import Invoice, PaymentSession, ProviderEvent
+from portal.payments.refund_models import RefundReason
 from tests.browser_like import csrf_token, post_form
 from tests.crowd import all_at_once
 from tests.merchants.support import (
@@ -28,6 +32,7 @@ from tests.merchants.support import (
     make_session,
     pay,
     send_mail,
+    work,
 )
 
 Login = Callable[[User], FlaskClient]
@@ -377,3 +382,32 @@ def test_another_merchants_things_do_not_exist(
     look_again()
     assert all_of(ApiKey)[0].revoked_at is None
     assert "Kawiarnia" not in browser.get("/merchant/sessions").get_data(as_text=True)
+
+
+def test_a_merchant_sees_what_was_said_and_given_back_of_its_own_payment_only(
+    app: Flask, login: Login, alice: User, cafe: Merchant
+) -> None:
+    """The messages by name and outcome; their bodies belong to the portal's account at the provider."""
+    mine, other = make_session(cafe), make_session(cafe)
+    mine_id, other_id = mine.public_id, other.public_id
+    pay(app, app.test_client(), mine_id, "pay_twice")
+    pay(app, app.test_client(), other_id)
+    with unit_of_work():
+        session = queries.get_session(cafe.id, mine_id)
+        refunding.give_back(session, Money(1000, "PLN"), RefundReason.OTHER, key="k" * 20, by="tests", at=clock.now())
+    work(app)
+    browser = login(alice)
+    page = browser.get(f"/merchant/sessions/{mine_id}").get_data(as_text=True)
+    surplus = "This payment had already been paid; this is money on top of it."
+    for words in ("What providers said", "its signature was right", surplus, "payment.refunded", "Money back"):
+        assert words in page, words
+    theirs = browser.get(f"/merchant/sessions/{other_id}").get_data(as_text=True)
+    assert "payment.paid" in theirs
+    assert surplus not in theirs
+    assert "Money back" not in theirs
+    for body in db.session.scalars(select(ProviderEvent.body)):
+        assert body not in page
+    browser.get("/language?locale=pl&next=/merchant")
+    in_polish = browser.get(f"/merchant/sessions/{mine_id}").get_data(as_text=True)
+    assert "Przyszło webhookiem, a podpis był prawidłowy" in in_polish
+    assert surplus not in in_polish

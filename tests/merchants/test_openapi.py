@@ -47,7 +47,7 @@ def test_every_schema_is_one(described: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(whole(schema, described))
     assert described["openapi"] == "3.1.0"
     names = [one["operationId"] for path in described["paths"].values() for one in path.values()]
-    assert len(names) == len(set(names)) == 4
+    assert len(names) == len(set(names)) == 7
 
 
 def test_every_route_for_programs_is_described_and_no_other(app: Flask, described: dict[str, Any]) -> None:
@@ -58,11 +58,12 @@ def test_every_route_for_programs_is_described_and_no_other(app: Flask, describe
         if rule.endpoint.startswith("api.") and method not in ("HEAD", "OPTIONS")
     }
     told = {(path, method.upper()) for path, methods in described["paths"].items() for method in methods}
-    assert told == routes | {("/session/{id}/status", "GET")}
+    assert told == routes | {("/session/{id}/status", "GET"), ("/api/v1/sites/{slug}", "GET")}
 
 
 def test_every_field_that_is_read_is_described(described: dict[str, Any]) -> None:
     assert set(described["components"]["schemas"]["SessionWish"]["properties"]) == reading._SESSION_FIELDS
+    assert set(described["components"]["schemas"]["RefundWish"]["properties"]) == reading._REFUND_FIELDS
 
 
 def test_real_answers_are_as_described(
@@ -77,6 +78,13 @@ def test_real_answers_are_as_described(
     paid = opened[0].get_json()["id"]
     pay(app, client, paid)
     make_session(cafe, description="From the page")
+    back = described["paths"][f"{SESSIONS}/{{id}}/refunds"]
+    refunds = f"{SESSIONS}/{paid}/refunds"
+    given = back["post"]["requestBody"]["content"]["application/json"]["example"]
+
+    def give(address: str, body: object) -> TestResponse:
+        return client.post(address, json=body, headers=bearer(secret))
+
     answers = [
         *((answer, create) for answer in opened),
         (post(client, secret, {**WISH, "oops": 1}), create),
@@ -92,6 +100,12 @@ def test_real_answers_are_as_described(
         (get(client, secret, f"{SESSIONS}/{paid}"), read),
         (get(client, secret, f"{SESSIONS}/{paid[::-1]}"), read),
         (get(client, writer, f"{SESSIONS}/{paid}"), read),
+        (give(refunds, given), back["post"]),
+        (give(refunds, {**given, "oops": 1}), back["post"]),
+        (give(refunds, {"amount_minor": 10**6}), back["post"]),
+        (give(f"{SESSIONS}/{opened[1].get_json()['id']}/refunds", {}), back["post"]),
+        (get(client, secret, refunds), back["get"]),
+        (get(client, secret, refunds.replace(paid, paid[::-1])), back["get"]),
         (client.get(f"/session/{paid}/status"), described["paths"]["/session/{id}/status"]["get"]),
         (
             client.get(f"/session/{opened[1].get_json()['id']}/status"),
@@ -100,7 +114,7 @@ def test_real_answers_are_as_described(
     ]
     for answer, operation in answers:
         check_answer(answer, operation, described)
-    assert {answer.status_code for answer, _operation in answers} == {200, 201, 400, 401, 403, 404, 413, 415, 422}
+    assert {answer.status_code for answer, _operation in answers} == {200, 201, 400, 401, 403, 404, 409, 413, 415, 422}
 
 
 @pytest.mark.parametrize(

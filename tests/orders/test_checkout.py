@@ -357,8 +357,8 @@ def test_a_post_without_the_token_of_a_form_is_refused(client: FlaskClient, addr
 
 
 def test_the_number_carries_the_day_where_the_business_is(app: Flask) -> None:
-    assert placing._new_number(datetime(2026, 1, 20, 23, 30, tzinfo=UTC)).startswith("ORD-20260121-")
-    assert placing._new_number(datetime(2026, 1, 20, 22, 30, tzinfo=UTC)).startswith("ORD-20260120-")
+    assert placing.new_number(datetime(2026, 1, 20, 23, 30, tzinfo=UTC)).startswith("ORD-20260121-")
+    assert placing.new_number(datetime(2026, 1, 20, 22, 30, tzinfo=UTC)).startswith("ORD-20260120-")
 
 
 def test_a_number_that_is_taken_is_drawn_again(
@@ -368,7 +368,7 @@ def test_a_number_that_is_taken_is_drawn_again(
     shop.place(client)
     taken = shop.only_order().number
     drawn = iter([taken, taken, "ORD-20260121-FREE"])
-    monkeypatch.setattr(placing, "_new_number", lambda at: next(drawn))
+    monkeypatch.setattr(placing, "new_number", lambda at: next(drawn))
     other = shop.ready(app.test_client(), make_package())
     assert shop.place(other).status_code == 303
     assert [order.number for order in shop.orders()] == [taken, "ORD-20260121-FREE"]

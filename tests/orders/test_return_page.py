@@ -143,7 +143,7 @@ def test_late_news_are_asked_for_and_not_with_every_look(app: Flask, client: Fla
         shop.work(app)
         text = truth(client)
     assert "Paid. Thank you!" in text
-    assert "So we asked the provider ourselves." in text
+    assert "It has not reached us, so we asked the provider ourselves." in text
 
 
 def test_nothing_is_asked_before_it_is_late(client: FlaskClient, placed: str) -> None:

@@ -13,7 +13,8 @@ from pypdf import PdfReader
 from portal.accounts.models import User
 from portal.core import clock
 from portal.core.db import db, unit_of_work
-from portal.payments.credit_notes import NotThatMuchLeft, issue_credit_note, largest_remainders, rests_of
+from portal.core.money import largest_remainders
+from portal.payments.credit_notes import NotThatMuchLeft, issue_credit_note, rests_of
 from portal.payments.hooks import BillLine
 from portal.payments.models import EventStatus, Invoice, Payment, ProviderEvent, Standing
 from portal.payments.refund_models import CreditNote, Refund, RefundOrigin

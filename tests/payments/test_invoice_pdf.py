@@ -70,7 +70,7 @@ def make(*lines: BillLine, buyer: dict[str, Any] | None = None, mode: str = "liv
     }  # fmt: skip
     return Invoice(
         lines=made,
-        session=PaymentSession(mode=mode),
+        session=PaymentSession(mode=mode, details={}),
         net_minor=sum(one.net_minor for one in made),
         tax_minor=sum(one.tax_minor for one in made),
         gross_minor=sum(one.gross_minor for one in made),

@@ -295,3 +295,44 @@ def test_forty_lines_are_stored_as_quickly_as_two(app: Flask, count_queries: Cal
             issue_for(session, *lines)
             costs.append(count_queries())
     assert costs == expected
+
+
+# --- prices without tax ---
+
+
+@pytest.mark.parametrize(
+    ("net", "quantity", "rate", "tax"),
+    [
+        (5610, 1, 2300, 1290),
+        (3333, 3, 1900, 1900),  # 9999: 1899.81
+        (3333, 3, 2300, 2300),  # 2299.77, where three single prices would give 2301
+        (1, 1, 2300, 0),
+        (2, 1, 2500, 1),  # half a unit, up
+        (49500, 1, 0, 0),
+    ],
+)
+def test_tax_is_added_to_a_price_without_it_once_a_line(
+    app: Flask, net: int, quantity: int, rate: int, tax: int
+) -> None:
+    invoice = issue(BillLine.net("Cut part", quantity, net, rate))
+    assert amounts(invoice) == (net * quantity, tax, net * quantity + tax)
+    assert [one.unit_price_minor for one in invoice.lines] == [net]
+
+
+def test_both_kinds_of_price_stand_on_one_invoice(app: Flask) -> None:
+    invoice = issue(BillLine.net("Cut part", 3, 3333, 2300), line(6900), line(2000, rate=0))
+    assert [(one.unit_net_minor, one.unit_price_minor) for one in invoice.lines] == [
+        (3333, 3333), (None, 6900), (None, 2000),
+    ]  # fmt: skip
+    assert amounts(invoice) == (9999 + 5610 + 2000, 2300 + 1290, 12299 + 6900 + 2000)
+    assert tax_summary(invoice) == [(2300, 15609, 3590, 19199), (0, 2000, 0, 2000)]
+
+
+@given(st.integers(0, 10**10), st.integers(1, 99), st.sampled_from([0, 500, 800, 1900, 2100, 2300, 2550, 10_000]))
+@settings(max_examples=200)
+def test_whatever_is_sold_without_tax_adds_up(net: int, quantity: int, rate: int) -> None:
+    sold = BillLine.net("x", quantity, net, rate)
+    made = invoices._line(1, sold)
+    assert made.net_minor == net * quantity
+    assert made.net_minor + made.tax_minor == made.gross_minor == sold.gross_minor
+    assert abs(made.tax_minor - made.net_minor * rate / 10_000) <= 0.5 + made.net_minor * 1e-12

@@ -287,7 +287,8 @@ def test_forged_stale_and_future_webhooks_leave_no_row(recurrente: FakeRecurrent
         answer = httpx.post(recurrente.webhooks.url, content=changed, headers=given, trust_env=False)
         assert answer.status_code == 400
     assert inbox() == []
-    refusals = db.session.scalars(db.select(AuditEvent).where(AuditEvent.event == "WEBHOOK_RECURRENTE_REFUSED")).all()
+    of_refusals = db.select(AuditEvent).where(AuditEvent.event == "WEBHOOK_RECURRENTE_REFUSED")
+    refusals = db.session.scalars(of_refusals.order_by(AuditEvent.id)).all()
     assert [line.after["reason"] for line in refusals if line.after] == [
         "no_match", "too_old", "in_future", "no_match", "no_match", "no_match",
     ]  # fmt: skip
@@ -372,7 +373,7 @@ def test_a_unified_event_in_a_shape_we_do_not_know_is_followed_by_asking(
     assert money() == [(4900, "GTQ", None)]
 
 
-def test_subscription_events_change_nothing(recurrente: FakeRecurrente, sold: Sold) -> None:
+def test_events_of_subscriptions_that_are_not_ours_change_nothing(recurrente: FakeRecurrente, sold: Sold) -> None:
     for number, event_type in enumerate(("subscription.create", "subscription.cancelled", "setup_intent.succeeded")):
         body = json.dumps({"event_type": event_type, "id": "su_1", "suscription": {"id": "su_1"}}).encode()
         assert post(recurrente, body, webhook_id=f"msg_{number}") == 200

@@ -1,5 +1,6 @@
 """A real nginx on free ports, without root's rights or Debian's configuration."""
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -48,7 +49,7 @@ class Nginx:
 
     def check(self) -> None:
         """`nginx -t`. Raises Refused."""
-        done = subprocess.run([*self._command(), "-t", "-q"], capture_output=True, text=True, check=False)
+        done = subprocess.run([*self.command(), "-t", "-q"], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused(done.stdout + done.stderr)
 
@@ -57,15 +58,29 @@ class Nginx:
         self.check()
         log = self.folder / "output.log"
         # Asked to end by SIGTERM it takes its workers along; killed it would leave them.
-        self.process = processes.start(self._command(), log=log, death_signal=15)
+        self.process = processes.start(self.command(), log=log, death_signal=15)
         processes.wait_for_server(
             self.process, lambda: processes.accepts_connections(self.port), what="nginx", log=self.folder / "error.log"
         )
 
     def reload(self) -> None:
-        """Check, then take the new configuration without closing a connection."""
+        """Check, then take the new configuration without closing a connection; nobody answers by the old one then."""
         self.check()
-        subprocess.run([*self._command(), "-s", "reload"], check=True, capture_output=True)
+        before = self._workers()
+        subprocess.run([*self.command(), "-s", "reload"], check=True, capture_output=True)
+        processes.wait_until(lambda: not before & self._workers(), seconds=10, what="nginx to reload")
+
+    def _workers(self) -> set[int]:
+        """The processes that take connections; one that is shutting down only ends those it has."""
+        if self.process is None:
+            return set()
+        master = self.process.pid
+        found = set()
+        for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if "shutting down" not in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.add(int(pid))
+        return found
 
     def stop(self) -> None:
         """End it with its workers."""
@@ -77,7 +92,8 @@ class Nginx:
         """What it wrote into its error log."""
         return (self.folder / "error.log").read_text(errors="replace")
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """What starts it, and with more words tests it or tells it something."""
         program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") or shutil.which("nginx")
         if program is None:
             raise RuntimeError("nginx is not installed: apt-get install nginx")

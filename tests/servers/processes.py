@@ -1,6 +1,7 @@
 """Starting and ending the servers that tests use, each tied to the life of the test process."""
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -82,6 +83,19 @@ def accepts_connections(port: int) -> bool:
     """Whether something listens on the loopback port."""
     with socket.create_connection(("127.0.0.1", port), timeout=0.5):
         return True
+
+
+def answers_over(path: Path) -> bool:
+    """Whether a web server answers over the Unix socket: its file is there before anybody listens."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(5)
+        connection.sock.connect(str(path))
+        connection.request("GET", "/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    finally:
+        connection.close()
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

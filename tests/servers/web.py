@@ -77,14 +77,26 @@ class Web(Process):
         return f"http://localhost:{self.port}"
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/healthz", headers={"Host": f"localhost:{self.port}"})
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except http.client.HTTPException:
-            return False
-        finally:
-            connection.close()
+        return _status(self.port, "/healthz") == http.HTTPStatus.OK
+
+
+def _status(port: int, path: str) -> int | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path, headers={"Host": f"localhost:{port}"})
+        return connection.getresponse().status
+    except http.client.HTTPException:
+        return None
+    finally:
+        connection.close()
+
+
+@dataclass
+class Sites(Web):
+    """The server of the hosted sites, ready when it sends whoever asks for nothing to the portal."""
+
+    def _is_ready(self) -> bool:
+        return _status(self.port, "/") == http.HTTPStatus.FOUND
 
 
 @dataclass
@@ -112,6 +124,14 @@ def web(
         command = launcher.web_command(port=port, workers=workers, app=app)
         environment = _environment({"PORTAL_URL": f"http://localhost:{port}", **settings})
         yield from _running(Web("web server", command, environment, folder / "web.log", port=port))
+
+
+@contextmanager
+def sites(settings: Mapping[str, str], *, port: int) -> Iterator[Sites]:
+    """The hosted sites without nginx, as `make run` serves them."""
+    with _folder() as folder:
+        command = launcher.web_command(port=port, workers=1, app="portal.sites.embedded:app")
+        yield from _running(Sites("sites", command, _environment(settings), folder / "sites.log", port=port))
 
 
 @contextmanager

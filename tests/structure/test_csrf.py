@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.structure import routes, world
+from tests.structure import keeping, routes, world
 from tests.structure.routes import Route
 from tests.structure.world import World
 
@@ -17,7 +17,7 @@ WHO = {"public": "alice", "logged_in": "alice", "verified": "alice", "staff": "a
 
 @pytest.fixture
 def house(app: Flask) -> World:
-    return world.build(app)
+    return keeping.house(app)
 
 
 def is_refused(answer: TestResponse) -> bool:

@@ -86,7 +86,25 @@ def _postgresql_schema() -> Schema:
 def _sqlite_schema() -> Schema:
     found = _collect(["SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"])
     # One CREATE TABLE holds all columns and constraints, in whatever order: take it apart.
-    return {table: {part for sql in parts for part in _parts(sql)} for table, parts in found.items()}
+    return {
+        table: {fact for sql in parts for part in _parts(sql) for fact in _facts(part)}
+        for table, parts in found.items()
+    }
+
+
+def _facts(part: str) -> Iterator[str]:
+    """A column that was added later carries its constraint; in a table that was made at once it stands beside."""
+    inline = re.fullmatch(
+        r"(?P<column>\w+) (?P<type>\w+(?: DEFAULT \S+)?(?: NOT NULL)?) "
+        r"CONSTRAINT (?P<name>\w+) (?P<rule>CHECK|REFERENCES) (?P<rest>.*)",
+        part,
+    )
+    if inline is None or inline["column"] == "CONSTRAINT":
+        yield part
+        return
+    yield f"{inline['column']} {inline['type']}"
+    key = f"FOREIGN KEY({inline['column']}) " if inline["rule"] == "REFERENCES" else ""
+    yield f"CONSTRAINT {inline['name']} {key}{inline['rule']} {inline['rest']}"
 
 
 def _parts(sql: str) -> Iterator[str]:

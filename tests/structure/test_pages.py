@@ -1,5 +1,7 @@
 """The check that the test client makes of every answer can fail, in each of its parts."""
 
+import random
+
 import pytest
 from flask import Flask, Response
 from werkzeug.test import TestResponse
@@ -7,6 +9,7 @@ from werkzeug.test import TestResponse
 from portal import create_app
 from tests import pages
 from tests.conftest import settings_for
+from tests.page_shape import shape
 
 GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Orders</title></head><body>
 <main><h1>Orders</h1><form method="post" action="/x"><input type="hidden" name="csrf_token" value="t">
@@ -49,6 +52,39 @@ def test_a_good_page_passes() -> None:
 )
 def test_a_bad_page_is_noticed(old: str, new: str, complaint: str) -> None:
     assert complaint in "\n".join(pages.html_problems(GOOD.replace(old, new)))
+
+
+PIECES = (
+    "<", ">", "</p>", "<p>", "<b>", "</b>", "<tr>", "</form>", "<form>",
+    "&", "&amp;", "&nope;", "&#39;", '"', "'", " ", "x",
+    "\x00", "\x7f", "·", "<!--", "-->", "</main>", "<a>", "<i></i>", "=", "javascript:", ' id="a"', ' for="a b"', "/>",
+    "<h1>", "<textarea>", "<title>", "<svg>", "<input>", "<button> </button>", ' value=""', ' title=" "', ' alt="·"',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_page_is_as_good_or_bad_as_its_shape(seed: int) -> None:
+    chance, bad = random.Random(seed), 0
+    for _ in range(150):
+        page = GOOD.replace("Orders", "Orders of Zoë, 3 × “new” &amp; old", 1)
+        for _ in range(chance.randint(1, 3)):
+            place = chance.randrange(len(page))
+            page = page[:place] + chance.choice(PIECES) + page[place + chance.choice((0, 0, 1, 4)) :]
+        problems = pages._problems_of(page)
+        assert pages.html_problems(page) == problems, page
+        bad += bool(problems)
+    assert 50 < bad < 150
+
+
+def test_pages_that_differ_in_words_alone_have_one_shape() -> None:
+    other = (
+        GOOD.replace("Orders", "Invoices of 2026")
+        .replace('="a">N', '="b-7">N')
+        .replace('id="a"', 'id="b-7"')
+        .replace("/x", "/orders/ORD-20260121-A3F9")
+    )
+    assert shape(other) == shape(GOOD)
+    assert shape(GOOD.replace('for="a"', 'for="b"')) != shape(GOOD)
 
 
 def test_a_fragment_needs_no_heading_but_valid_html() -> None:

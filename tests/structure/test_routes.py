@@ -11,7 +11,7 @@ from portal import create_app
 from portal.core import clock
 from portal.core.access import Access, public
 from tests.conftest import settings_for
-from tests.structure import routes, world
+from tests.structure import keeping, routes, world
 from tests.structure.routes import Route
 from tests.structure.world import World
 
@@ -40,9 +40,15 @@ ELSEWHERE: dict[str, dict[str, int]] = {
     # An empty cart has nothing to pay for; alice's is full.
     "checkout.start": {role: 303 for role in ROLES if role != "alice"},
     "checkout.review": {role: 303 for role in ROLES if role != "alice"},
+    # Whoever has an account begins a quote there.
+    "quotes.start": dict.fromkeys(set(ROLES) - {"anonymous"}, 303),
     "devtools.attachment": dict.fromkeys(ROLES, 404),
+    # The form for buying a site stands on the site's page.
+    "sites.purchase_form": dict.fromkeys(ROLES, 303),
     # A customer's link leads to the purchase, for whoever has it.
     "purchases.open_link": dict.fromkeys(ROLES, 303),
+    # A part of the order's page, which is shown to whoever asks for it alone.
+    "production.progress": {"alice": 303},
     # This one is paid.
     "pay.cancelled": dict.fromkeys(ROLES, 303),
 }
@@ -55,7 +61,7 @@ DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def house(app: Flask) -> World:
-    return world.build(app)
+    return keeping.house(app)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Flask:
 
 def test_every_route_is_listed_and_every_listed_route_exists(site: Flask) -> None:
     listed, existing = {str(route) for route in routes.listed()}, {str(route) for route in routes.existing(site)}
-    assert sorted(existing - listed) == [], "decide who may use these, in tests/structure/routes.py"
+    assert sorted(existing - listed) == [], "decide who may use these, in tests/structure/routes.txt"
     assert sorted(listed - existing) == [], "these have vanished or changed"
 
 

@@ -168,11 +168,10 @@ def speaks_english_only_in_python(file: Source) -> Iterator[Finding]:
 
 
 def endpoints_named(file: Source) -> Iterator[tuple[int, str]]:
-    """Every endpoint that a template or a module writes out in url_for()."""
+    """Every endpoint that a template or a module writes out in url_for() or address_of()."""
     if file.path.endswith(".py"):
-        calls = [node for node in ast.walk(file.tree) if isinstance(node, ast.Call) and called_name(node) == "url_for"]
-        for call in calls:
-            if call.args and isinstance(call.args[0], ast.Constant):
+        for call in (node for node in ast.walk(file.tree) if isinstance(node, ast.Call)):
+            if called_name(call) in ("url_for", "address_of") and call.args and isinstance(call.args[0], ast.Constant):
                 yield call.lineno, str(call.args[0].value)
         return
     for call in bare_environment().parse(file.text).find_all(nodes.Call):
@@ -252,7 +251,7 @@ def test_every_address_is_of_an_endpoint_that_exists(site: Flask) -> None:
             # ".show" is the blueprint's own.
             known = {*site.view_functions, *(f".{name.rpartition('.')[2]}" for name in site.view_functions)}
             if endpoint not in known:
-                yield file.at(line, f"url_for({endpoint!r}): no such endpoint")
+                yield file.at(line, f"{endpoint!r}: no such endpoint")
 
     check(names_nobody, [*source.templates(".html", ".mjml", ".txt"), *source.files("portal")])
 
@@ -326,6 +325,6 @@ def test_names_are_found_where_they_are_written() -> None:
     page = Source("templates/x.html", "{{ url_for('orders.index') }}\n{{ icon('home') }}{{ empty(icon_name='bell') }}")
     assert list(endpoints_named(page)) == [(1, "orders.index")]
     assert sorted(icons_named(page)) == [(2, "bell"), (2, "home")]
-    module = Source("portal/x.py", "url_for('cart.show')\nicon('x')\n")
-    assert list(endpoints_named(module)) == [(1, "cart.show")]
+    module = Source("portal/x.py", "url_for('cart.show')\nicon('x')\naddress_of('orders.detail', number=1)\n")
+    assert list(endpoints_named(module)) == [(1, "cart.show"), (3, "orders.detail")]
     assert list(icons_named(module)) == [(2, "x")]

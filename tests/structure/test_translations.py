@@ -29,9 +29,15 @@ from portal.core.languages import LANGUAGES
 from portal.merchants.models import ApiKey
 from portal.orders.models import Order
 from portal.payments.models import PaymentSession
+from portal.production.models import SalesOrder
+from portal.quotes.models import ModelFile, Quote
+from portal.quotes.pricing.comparing import texts_of
+from portal.quotes.pricing.models import PriceBookVersion
+from portal.sites.models import Site, SitePurchase
+from portal.subscriptions.models import BillingPeriod
 from scripts import messages
 from tests.browser_like import post_form
-from tests.structure import routes, source, world
+from tests.structure import keeping, routes, source
 from tests.structure.wording import english, forms, placeholders, spoken, texts
 from tests.structure.world import World
 
@@ -56,6 +62,7 @@ EMPTY_FORMS = {
 MAIL_HEADERS = ("Subject", "From", "To", "Date")
 MORE_PARAMETERS: dict[str, dict[str, str]] = {
     "password_changed": {"at": "2026-03-01T10:00:00+00:00"},
+    "sales_order_moved": {"step": "delivered"},
     "security_changed": {"at": "2026-03-01T10:00:00+00:00", "change": "second_factor.turned_on"},
 }
 
@@ -157,7 +164,7 @@ def test_every_name_of_gettext_is_collected() -> None:
 @pytest.fixture
 def house(app: Flask, language: str) -> World:
     """The world of a shop whose people read this language."""
-    return world.build(app, locale=language)
+    return keeping.house(app, locale=language)
 
 
 @pytest.fixture
@@ -168,7 +175,9 @@ def data(house: World) -> list[str]:
     about = [text for package in packages for text in (package.name, package.short_description, package.description)]
     # What a key was made for is a name too, kept as it was given.
     keys = db.session.scalars(select(ApiKey.label)).all()
-    return [*about, *steps, *keys, *(user.name for user in house.users.values())]
+    books = db.session.scalars(select(PriceBookVersion)).all()
+    prices = [value for book in books for _path, value in texts_of(book.content)] + [book.note for book in books]
+    return [*about, *steps, *keys, *prices, *(user.name for user in house.users.values())]
 
 
 def pages(house: World, language: str) -> Iterator[tuple[str, str]]:
@@ -262,19 +271,55 @@ def subject_of(name: str, house: World) -> dict[str, int]:
     assert sale is not None
     if name.startswith("order_"):
         return {"order_id": order}
+    if name.startswith(("quote_", "model_", "sales_order_")) and name != "sales_order_shipped":
+        return subject_of_parts(name, house)
     if name == "invariants_broken":
         found = {"paid_without_invoice": ["payment_sessions:1"]}
         run = InvariantRun(day="2026-03-01", at=clock.now(), found=found, new=found)
         db.session.add(run)
         db.session.flush()
         return {"run_id": run.id}
+    if name.startswith("subscription_"):
+        return subject_of_subscription(name, house)
+    if name == "site_welcome":
+        site = db.session.scalars(select(Site).where(Site.owner_id.is_not(None)).order_by(Site.id)).first()
+        assert site is not None
+        db.session.add(SitePurchase(site_id=site.id, order_id=order, reserved_at=clock.now(), expires_at=clock.now()))
+        db.session.flush()
+        return {"order_id": order}
     named = {
-        "refund_": "refund_id", "dispute_": "dispute_id", "merchant_webhooks": "endpoint_id",
+        "change_": "change_id", "domain_": "domain_id", "refund_": "refund_id", "dispute_": "dispute_id",
+        "merchant_webhooks": "endpoint_id",
         "merchant_first": "key_id", "merchant_approved": "request_id", "merchant_declined": "request_id",
+        "sales_order_shipped": "shipment_id",
     }  # fmt: skip
     if name == "merchant_receipt":
         return {"session_id": sale}
     return next(({part: int(house.values[part])} for start, part in named.items() if name.startswith(start)), {})
+
+
+def subject_of_subscription(name: str, house: World) -> dict[str, int]:
+    """What a mail about alice's subscription is about, with the period that was paid, or the day of the grace."""
+    found = {"subscription_id": int(house.values["subscription_id"])}
+    if name in ("subscription_activated", "subscription_receipt"):
+        return {**found, "period_id": db.session.scalars(select(BillingPeriod.id)).first() or 0}
+    return {**found, "day": 3} if name == "subscription_payment_failed" else found
+
+
+def subject_of_parts(name: str, house: World) -> dict[str, int]:
+    """What a mail about printed parts is about: alice's quote, her model, or her sales order and its payment."""
+    if name.startswith("quote_"):
+        # One whose price is confirmed, so that every sentence has its date.
+        number = house.values["quotes.accept.number"]
+        return {"quote_id": db.session.scalars(select(Quote.id).where(Quote.number == number)).one()}
+    if name.startswith("model_"):
+        return {"model_file_id": db.session.scalars(select(ModelFile.id)).first() or 0}
+    paid = db.session.scalars(
+        select(PaymentSession).join(SalesOrder, SalesOrder.order_id == PaymentSession.subject_id)
+    ).first()
+    assert paid is not None
+    order = {"order_id": paid.subject_id or 0}
+    return {**order, "session_id": paid.id} if name == "sales_order_paid" else order
 
 
 def part_of(letter: EmailMessage, kind: Any) -> str:

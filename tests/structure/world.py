@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from portal.accounts.models import LoginSession, Role, User
 from portal.catalogue.models import Package
-from portal.core import clock, outbox
+from portal.core import clock, files, outbox
 from portal.core.db import Base, db, unit_of_work
 from portal.core.mail import MailMessage
 from portal.core.money import Money
@@ -35,10 +35,22 @@ from portal.payments.refund_models import CreditNote, Dispute, Refund
 from portal.payments.services import refunding
 from portal.payments.services.accepting import store_event
 from portal.payments.services.refunding import Wish
+from portal.production.models import SalesOrderStatus, Shipment
+from portal.production.shipping.services import links
+from portal.quotes.models import QuoteStatus
+from portal.quotes.pricing import services as prices
 from tests import factories, sandbox
 from tests.browser_like import post_form
 from tests.conftest import CHAIN, XPUB
 from tests.merchants import support as merchants
+from tests.production import factories as production
+from tests.production.shipping import support as parcels
+from tests.quotes import factories as quotes
+from tests.quotes.books import publish_book
+from tests.sites import support as sites
+from tests.sites.changes import support as changes
+from tests.sites.domains import support as domains
+from tests.subscriptions import support as subscriptions
 
 _KEY = re.compile(r'name="key"[^>]*value="([^"]+)"')
 # What changes when somebody only looks, or is refused: when they were last seen, and that they tried.
@@ -89,9 +101,56 @@ def build(app: Flask, locale: str = "en") -> World:
     browser = world.browser("alice")
     open_page = buy(browser, "second", lambda page: page)
     post_form(browser, "/cart/add", {"slug": "second"}, page="/packages/second")
-    world.values = {**_values(app, users, open_page), **_merchant_values(world)}
+    world.values = {
+        **_values(app, users, open_page),
+        **_merchant_values(world),
+        **_production_values(world),
+        **_quote_values(world),
+        **_parcel_values(users["alice"]),
+        **_site_values(),
+        **_domain_values(users["alice"]),
+        **_subscription_values(world),
+        **_change_values(users["alice"]),
+    }
     db.session.rollback()
     return world
+
+
+def _quote_values(world: World) -> dict[str, str]:
+    """Alice has a draft with a measured model, and a quote whose price staff have confirmed."""
+    alice = world.users["alice"]
+    draft = quotes.make_quote(alice, items=[{"name": "part.stl"}])
+    model = quotes.draw(draft.items[0].model_file)
+    priced = quotes.make_quote(alice, status=QuoteStatus.PENDING, note="Please print it upright.")
+    over = quotes.make_quote(alice, status=QuoteStatus.CANCELLED)
+    gone = quotes.make_model_file(alice, name="gone.stl")
+    quotes.destroy(gone, alice)
+    at_draft = (
+        "detail",
+        "price",
+        "item",
+        "change_item",
+        "duplicate_item",
+        "remove_item",
+        "add",
+        "note",
+        "choose",
+        "submit",
+        "revision",
+        "revise",
+    )
+    at_desk = ("quote", "quote_margin", "approve_quote", "override_quote", "reject_quote", "message_about_quote")
+    at_model = ("model", "model_file", "model_mesh", "model_picture")
+    return {
+        **{f"quotes.{endpoint}.number": draft.number or "" for endpoint in at_draft},
+        **{f"quotes.{endpoint}.number": priced.number or "" for endpoint in ("paper", "accept", "reject", "cancel")},
+        **{f"quotes.{endpoint}.public_id": model.public_id for endpoint in (*at_model, "destroy", "submit_destroy")},
+        **{f"admin.{endpoint}.public_id": model.public_id for endpoint in at_model},
+        **{f"admin.{endpoint}.number": priced.number or "" for endpoint in at_desk},
+        "quotes.receipt.public_id": gone.public_id,
+        "quotes.requote.number": over.number or "",
+        "item_id": str(draft.items[0].id),
+    }
 
 
 def _merchant_values(world: World) -> dict[str, str]:
@@ -120,6 +179,111 @@ def _merchant_values(world: World) -> dict[str, str]:
         "delivery_id": merchants.all_of(MerchantEvent)[0].public_id,
         "endpoint_id": str(merchants.all_of(WebhookEndpoint)[0].id),
         "request_id": str(wish.id),
+    }
+
+
+def _site_values() -> dict[str, str]:
+    """A site in the shop window, deployed twice."""
+    site = sites.make_live_site("la-plumbing-pros", title="LA Plumbing Pros")
+    version = sites.make_version(site, sites.page("Closed on Sunday"), note="Sundays")
+    deployment = sites.deploy(site, version)
+    return {
+        "sites.detail.slug": site.slug,
+        "sites_api.read_site.slug": site.slug,
+        "site_id": str(site.id),
+        "version_number": str(version.number),
+        "deployment_id": str(deployment.id),
+    }
+
+
+def _domain_values(alice: User) -> dict[str, str]:
+    """Alice's own site has a domain that works, and another that nobody has proven yet."""
+    live = domains.make_live_domain(domains.make_active_site("alices-garden", alice))
+    asked = domains.make_active_site("alices-other-garden", alice)
+    domains.see(domains.make_domain(asked, "shop.other-bakery.com"), domains.sighting(addresses=("192.0.2.1",)))
+    at_asked = ("connect_domain", "look_at_domain", "remove_domain")
+    return {
+        **{f"sites.{endpoint}.slug": asked.slug for endpoint in at_asked},
+        "sites.domain.slug": live.site.slug,
+        "domain_id": str(live.id),
+    }
+
+
+def _subscription_values(world: World) -> dict[str, str]:
+    """Alice has a site of her own, whose subscription runs."""
+    site = sites.make_live_site("alices-bakery", title="Alice's bakery", owner=world.users["alice"])
+    subscriptions.activate(world.app, world.users["alice"], site.slug)
+    own = ("my_site", "pay_subscription", "cancel_subscription", "keep_subscription")
+    return {
+        **{f"sites.{name}.slug": site.slug for name in own},
+        "sites.purchase.slug": "la-plumbing-pros",
+        "sites.purchase_form.slug": "la-plumbing-pros",
+        "subscription_id": str(subscriptions.the_subscription().id),
+    }
+
+
+def _change_values(alice: User) -> dict[str, str]:
+    """A site of alice's, with a change whose draft waits for her."""
+    site = changes.make_active_site(alice, slug="alices-second-bakery", title="Alice's bakery")
+    change = changes.ready(site, alice, text="Open from 9, and cards.", picture=changes.picture())
+    own = ("changes", "ask_for_change", "versions", "version", "restore_version")
+    one = ("change", "accept_change", "ask_for_another_draft", "decline_change", "change_picture", "undo_change")
+    return {
+        **{f"sites.{name}.slug": site.slug for name in (*own, *one)},
+        **{f"sites.{name}.number": str(change.number) for name in one},
+        "sites.version.version_number": "1",
+        "sites.restore_version.version_number": "1",
+        "change_id": str(change.id),
+    }
+
+
+def _draft_of_prices(staff: User) -> str:
+    """Prices are in force, and a member of staff has begun to change them."""
+    publish_book()
+    with unit_of_work():
+        return str(prices.start_draft(by=staff.email, by_id=staff.id, at=clock.now()).id)
+
+
+def _parcel_values(alice: User) -> dict[str, str]:
+    """Alice's parts are packed, and their label is printed."""
+    sales_order = parcels.make_sales_order(alice)
+    shipment = parcels.by_hand(sales_order, is_shipped=False)
+    name = f"labels/{shipment.public_id}.pdf"
+    files.put(name, b"%PDF-1.4")
+    with unit_of_work():
+        db.session.get_one(Shipment, shipment.id).label_name = name
+    number = sales_order.order.number
+    own = ("manage", "renew", "revoke")
+    desk = ("shipping", "enter_parcel_by_hand", "ask_for_rates")
+    parcel = ("buy_label", "discard_parcel", "mark_as_shipped", "shipping_label", "return_label")
+    return {
+        "shipment_id": str(shipment.id),
+        "tracking.show.token": links.token_of(sales_order) or "",
+        **{f"tracking.{name}.number": number for name in own},
+        **{f"admin.{name}.number": number for name in (*desk, *parcel)},
+        **{f"admin.{name}.public_id": shipment.public_id for name in parcel},
+    }
+
+
+def _production_values(world: World) -> dict[str, str]:
+    """Alice has a quote to order, and parts that are at their quality check, with a photo."""
+    alice = world.users["alice"]
+    quote = production.make_quote(alice)
+    parts = production.make_sales_order(alice, app=world.app, paid=1, status=SalesOrderStatus.QUALITY_CHECK)
+    photo = production.make_photo(parts)
+    own = ("cancel", "photo", "progress", "reorder")
+    rooms = ("sales_order", "move_sales_order", "stop_sales_order", "call_off_sales_order", "cancel_sales_order",
+             "submit_cancel_sales_order", "add_photo", "show_photo", "remove_photo")  # fmt: skip
+    return {
+        "production.convert.number": str(quote.number),
+        "production.submit_convert.number": str(quote.number),
+        **{f"production.{name}.number": parts.order.number for name in own},
+        "production.photo.public_id": photo.public_id,
+        **{f"admin.{name}.number": parts.order.number for name in rooms},
+        "admin.show_photo.public_id": photo.public_id,
+        "admin.remove_photo.public_id": photo.public_id,
+        "admin.move_sales_order.action": "resume",
+        "admin.stop_sales_order.action": "hold",
     }
 
 
@@ -183,6 +347,7 @@ def _values(app: Flask, users: dict[str, User], open_page: str) -> dict[str, str
         "line_id": str(newest(select(CartLine).order_by(CartLine.id.desc())).id),
         "session_id": str(newest(select(LoginSession).where(LoginSession.user_id == users["alice"].id)).id),
         "kind": "billing",
+        "version_id": _draft_of_prices(users["staff"]),
         "package_id": str(newest(select(Package.id).order_by(Package.id))),
         "user_id": str(users["alice"].id),
         "message_id": str(newest(select(OutboxMessage.id))),

@@ -2,16 +2,22 @@
 
 from typing import cast
 
-from flask import Blueprint, Response, make_response, render_template
+from flask import Blueprint, Response, current_app, make_response, render_template, request, session
 from flask.typing import ResponseReturnValue
+from flask_babel import get_locale
 from flask_babel import gettext as _
 from flask_login import current_user
 from werkzeug.exceptions import TooManyRequests
 
-from portal.accounts.errors import TooManyTries
+from portal.accounts import hashing, services
+from portal.accounts.errors import TooBusy, TooManyTries
+from portal.accounts.hashing import Checked
 from portal.accounts.models import User
+from portal.accounts.services.signing_in import Attempt
 from portal.core import clock
+from portal.core.db import unit_of_work
 from portal.core.errors import PortalError
+from portal.core.htmx import wants_fragment
 from portal.core.ui import nav_url
 from portal.core.web import answer_error
 from portal.extensions import limiter
@@ -32,6 +38,32 @@ def landing_page(user: User) -> str:
     """Where somebody goes who has just logged in and wanted nothing in particular."""
     targets = ("admin.home", "customer.dashboard") if user.is_staff else ("customer.dashboard",)
     return nav_url(*targets) or "/"
+
+
+def look_at_password(attempt: Attempt, password: str) -> Checked:
+    """Check what was typed, between the transactions of signing in. Raises TooBusy; that try counts for nothing."""
+    try:
+        return hashing.check_password(password, attempt.stored_hash, with_imported=attempt.with_imported)
+    except TooBusy:
+        # Nobody has looked at it. A flood must not use up the tries of those who come while it lasts.
+        with unit_of_work():
+            services.forget_attempt(attempt)
+        raise
+
+
+@bp.errorhandler(TooBusy)
+def say_busy(error: TooBusy) -> Response:
+    """Told again and again in a flood, so the page is made once a language, and nothing of the visitor is in it."""
+    is_other_form = wants_fragment() or request.accept_mimetypes.best == "application/json"
+    if is_other_form or current_user.is_authenticated or "_flashes" in session:
+        return answer_error(error.status, error.code, str(error))
+    pages: dict[str, str] = current_app.extensions.setdefault("busy_pages", {})
+    language = str(get_locale())
+    if language not in pages:
+        pages[language] = render_template(
+            "errors/error.html", status=error.status, code=error.code, message=str(error), request_id=None
+        )
+    return make_response(pages[language], error.status)
 
 
 def refused(page: Response, error: PortalError | None) -> Response:

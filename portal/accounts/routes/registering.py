@@ -16,6 +16,7 @@ from portal.accounts.routes.blueprint import (
     bp,
     dead_link_page,
     landing_page,
+    look_at_password,
     me,
     refused,
     untraceable,
@@ -138,7 +139,7 @@ def _confirm_with_password(token: str, owner: User) -> ResponseReturnValue:
         attempt = services.begin_confirmation(owner, origin=origin, at=clock.now())
     if attempt.refusal is not None:
         return _verify_page(token, owner, form, attempt.refusal)
-    checked = hashing.check_password(form.password.data, attempt.stored_hash, with_imported=attempt.with_imported)
+    checked = look_at_password(attempt, form.password.data)
     with unit_of_work():
         result = services.verify_and_sign_in(token, attempt, checked, origin=origin, at=clock.now())
     if isinstance(result, Refused):

@@ -15,7 +15,7 @@ from portal.accounts.errors import (
 )
 from portal.accounts.forms import CodeForm, LogInForm, PasswordForm
 from portal.accounts.models import User
-from portal.accounts.routes.blueprint import bp, landing_page, me, refused
+from portal.accounts.routes.blueprint import bp, landing_page, look_at_password, me, refused
 from portal.accounts.services.signing_in import NeedsCode, Refused, SignedIn
 from portal.core import clock, htmx
 from portal.core.access import logged_in, public
@@ -41,6 +41,12 @@ def log_in() -> ResponseReturnValue:
 @public
 def submit_log_in() -> ResponseReturnValue:
     """Check address and password; a session, or the second step."""
+    # In a flood most are refused here, before anything is done for them.
+    with hashing.place():
+        return _look_at_log_in()
+
+
+def _look_at_log_in() -> ResponseReturnValue:
     form = LogInForm()
     if not form.validate():
         return _log_in_page(form, status=422)
@@ -49,7 +55,7 @@ def submit_log_in() -> ResponseReturnValue:
         attempt = services.begin_sign_in(form.email.data, origin=origin, at=clock.now())
     if attempt.refusal is not None:
         return _log_in_page(form, attempt.refusal)
-    checked = hashing.check_password(form.password.data, attempt.stored_hash, with_imported=attempt.with_imported)
+    checked = look_at_password(attempt, form.password.data)
     with unit_of_work():
         result = services.finish_sign_in(attempt, checked, origin=origin, is_remembered=remember, at=clock.now())
     if isinstance(result, Refused):
@@ -166,7 +172,7 @@ def password_refusal(password: str) -> PortalError | None:
         attempt = services.begin_confirmation(me(), origin=browser.origin(), at=clock.now())
     if attempt.refusal is not None:
         return attempt.refusal
-    checked = hashing.check_password(password, attempt.stored_hash, with_imported=attempt.with_imported)
+    checked = look_at_password(attempt, password)
     with unit_of_work():
         if services.confirmed_user(attempt, checked) is None:
             return WrongPassword(field="password")

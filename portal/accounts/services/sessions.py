@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
 from portal.accounts.errors import SessionEnded
 from portal.accounts.models import LoginSession, User
@@ -41,13 +41,15 @@ def open_session(
     return login_session, token
 
 
+# Every page of everybody who is signed in asks this: built once.
+_OF_TOKEN = select(LoginSession, User).join(User).where(LoginSession.token_hash == bindparam("token_hash"))
+
+
 def find_session(token: str, *, at: datetime) -> tuple[LoginSession, User] | None:
     """The session of a cookie with its user, in one query; None when it ended, idled out, or the user is closed."""
     if not token or len(token) > _LONGEST_TOKEN:
         return None
-    row = db.session.execute(
-        select(LoginSession, User).join(User).where(LoginSession.token_hash == sealed.token_hash(token))
-    ).first()
+    row = db.session.execute(_OF_TOKEN, {"token_hash": sealed.token_hash(token)}).first()
     if row is None:
         return None
     login_session, user = row

@@ -119,7 +119,7 @@ def confirmed_user(attempt: Attempt, checked: Checked) -> User | None:
 
 
 def forget_attempt(attempt: Attempt) -> None:
-    """Take back the line of a try that turned out right and is no sign-in of its own."""
+    """Take back the line of a try that is no sign-in of its own: it turned out right, or nobody looked at it."""
     db.session.delete(_row_of(attempt))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, union_all
 from sqlalchemy.orm import selectinload
 
-from portal.admin.queries.payments import EventFile, provider_names
+from portal.admin.queries.payments import EventFile, sender_names
 from portal.core.audit import AuditEvent
 from portal.core.db import db
 from portal.core.errors import NotFound
@@ -36,7 +36,7 @@ def refusals_page(wanted: RefusalFilter, *, before: str | None, after: str | Non
 
     The newest of each provider by its stretch of the index, then the newest of those.
     """
-    names = [wanted.provider] if wanted.provider is not None else list(provider_names())
+    names = [wanted.provider] if wanted.provider is not None else list(sender_names())
     branches = [_refused_by(name, wanted, cursor(before), cursor(after)) for name in names]
     ids = union_all(*(db.select(branch.subquery()) for branch in branches)).subquery()
     statement = db.select(AuditEvent).where(AuditEvent.id.in_(db.select(ids.c.id)))

@@ -18,6 +18,7 @@ from portal.core.paging import Page, paginate
 from portal.core.state import StatusChange, history
 from portal.orders.models import Order
 from portal.payments.errors import EventNotFound
+from portal.payments.extension import current_listeners
 from portal.payments.invoices import SERIES, TEST_SERIES
 from portal.payments.models import (
     EventStatus,
@@ -37,6 +38,11 @@ _MOST = 50
 def provider_names() -> tuple[str, ...]:
     """Every provider there is a module for, switched on or not: old payments stay when one is switched off."""
     return tuple(row.name for row in ROWS)
+
+
+def sender_names() -> tuple[str, ...]:
+    """Everybody whose webhooks come into the inbox: the providers, and those whose news are not about money."""
+    return (*provider_names(), *(listener.name for listener in current_listeners()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,7 @@ def events_page(wanted: EventFilter, *, before: str | None, after: str | None) -
         statement = statement.where(is_id(ProviderEvent.session_public_id, wanted.text))
     elif wanted.text:
         # With the provider, because the unique index begins with it.
-        of_ours = ProviderEvent.provider.in_(provider_names())
+        of_ours = ProviderEvent.provider.in_(sender_names())
         statement = statement.where(of_ours, is_named(ProviderEvent.delivery_key, wanted.text, of_ours))
     return paginate(statement, ProviderEvent.id, before=before, after=after)
 

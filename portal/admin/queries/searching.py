@@ -53,7 +53,7 @@ def find_exactly(typed: str) -> Found | None:
         db.select(Invoice).where(Invoice.number == typed.upper()),
         db.select(PaymentSession).where(PaymentSession.public_id == typed.lower()),
         db.select(ProviderEvent)
-        .where(ProviderEvent.provider.in_(payments.provider_names()), ProviderEvent.delivery_key == typed)
+        .where(ProviderEvent.provider.in_(payments.sender_names()), ProviderEvent.delivery_key == typed)
         .limit(1),
     )
     for statement in by_key:

@@ -17,6 +17,9 @@ from sqlalchemy import (
 )
 
 from portal.accounts.models import User
+from portal.admin.queries.work_changes import changes_to_make
+from portal.admin.queries.work_production import parcels_to_look_at, parts_to_look_at
+from portal.admin.queries.work_quotes import quotes_to_price
 from portal.admin.queries.work_refunds import open_disputes, refunds_to_look_at
 from portal.admin.queries.work_rows import LIMIT, WorkKind, row
 from portal.core.db import db
@@ -24,6 +27,7 @@ from portal.core.mail import MailMessage, MailStatus
 from portal.core.money import Money
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.paging import Page
+from portal.orders.invariants import is_handed_over
 from portal.orders.models import Order, OrderStatus, PaymentStatus
 from portal.payments.extension import current_registry
 from portal.payments.models import (
@@ -151,6 +155,10 @@ def _statement(at: datetime) -> Any:
         _failed_effects(),
         refunds_to_look_at(),
         open_disputes(),
+        parts_to_look_at(at),
+        parcels_to_look_at(at),
+        quotes_to_price(),
+        changes_to_make(at),
     ]
     # Each in a subquery of its own: SQLite takes no LIMIT inside a UNION otherwise.
     return union_all(*(db.select(branch.subquery()) for branch in branches))
@@ -284,6 +292,7 @@ def _unfulfilled_orders() -> Select[Any]:
         .where(
             text("orders.status = 'open' AND orders.payment_status <> 'pending'"),
             Order.payment_status != PaymentStatus.REFUNDED,
+            is_handed_over(),
         )
         .order_by(Order.id)
         .limit(LIMIT)

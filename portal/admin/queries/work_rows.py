@@ -25,6 +25,9 @@ class WorkKind(StrEnum):
     EFFECT = "effect"
     REFUND = "refund"
     DISPUTE = "dispute"
+    PRODUCTION = "production"
+    QUOTE = "quote"
+    CHANGE = "change"
 
 
 def row(

@@ -8,12 +8,19 @@ from typing import Any
 from portal.core.money import Money
 from portal.merchants import queries
 from portal.merchants.models import Merchant
+from portal.merchants.services import refunding
 from portal.merchants.services.selling import pay_url
 from portal.payments.models import PaymentSession
+from portal.payments.refund_models import Refund, RefundStatus
+
+# What programs need of a refund's state: asked for and being asked for are the same to them.
+_REFUND_STATUSES = {RefundStatus.SUCCEEDED: "succeeded", RefundStatus.FAILED: "failed"}
 
 
-def session_values(session: PaymentSession, merchant: Merchant, webhook_sources: Sequence[str]) -> dict[str, Any]:
-    """One payment session."""
+def session_values(
+    session: PaymentSession, merchant: Merchant, webhook_sources: Sequence[str], refunded_minor: int
+) -> dict[str, Any]:
+    """One payment session; `refunded_minor` is what has gone back of it."""
     details: Mapping[str, Any] = session.details
     return {
         "id": session.public_id,
@@ -21,6 +28,7 @@ def session_values(session: PaymentSession, merchant: Merchant, webhook_sources:
         "merchant_id": merchant.public_id,
         "amount": format(Money(session.amount_minor, session.currency).to_decimal(), "f"),
         "amount_minor": session.amount_minor,
+        "refunded_minor": refunded_minor,
         "currency": session.currency,
         "mode": session.mode,
         "status": session.status.value,
@@ -46,9 +54,30 @@ def session_values(session: PaymentSession, merchant: Merchant, webhook_sources:
 
 
 def sessions_values(sessions: Sequence[PaymentSession], merchant: Merchant) -> list[dict[str, Any]]:
-    """Several payment sessions, with one more statement for all of them."""
+    """Several payment sessions, with two more statements for all of them."""
     sources = queries.webhook_sources([session.public_id for session in sessions]) if sessions else {}
-    return [session_values(session, merchant, sources.get(session.public_id, ())) for session in sessions]
+    refunded = refunding.refunded_minor([session.id for session in sessions]) if sessions else {}
+    return [
+        session_values(session, merchant, sources.get(session.public_id, ()), refunded.get(session.id, 0))
+        for session in sessions
+    ]
+
+
+def refund_values(refund: Refund, session: PaymentSession) -> dict[str, Any]:
+    """Money of a session that goes back. Why it failed is said in the provider's words, for a person."""
+    return {
+        "id": refund.public_id,
+        "object": "refund",
+        "session_id": session.public_id,
+        "amount": format(refund.amount.to_decimal(), "f"),
+        "amount_minor": refund.amount_minor,
+        "currency": refund.currency,
+        "status": _REFUND_STATUSES.get(refund.status, "pending"),
+        "reason": refund.reason.value,
+        "failure": refund.failure if refund.status is RefundStatus.FAILED else None,
+        "created_at": instant(refund.requested_at),
+        "succeeded_at": instant(refund.succeeded_at) if refund.status is RefundStatus.SUCCEEDED else None,
+    }
 
 
 def instant(at: datetime | None) -> str | None:

@@ -6,8 +6,9 @@ from typing import Any
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from portal.core import htmx, settings
+from portal.core import htmx
 from portal.core.access import public
+from portal.core.addresses import origin
 from portal.merchants.api import openapi
 
 bp = Blueprint("docs", __name__, url_prefix="/docs")
@@ -30,12 +31,11 @@ def openapi_json() -> ResponseReturnValue:
 
 def document() -> dict[str, Any]:
     """The description of this installation's API."""
-    return openapi.document(settings.current().portal_url)
+    return openapi.document(origin())
 
 
 def operations(described: dict[str, Any]) -> list[dict[str, Any]]:
     """Every operation with what the page shows of it."""
-    wish = described["components"]["schemas"]["SessionWish"]["properties"]
     found = []
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
@@ -47,11 +47,20 @@ def operations(described: dict[str, Any]) -> list[dict[str, Any]]:
                     "summary": operation["summary"],
                     "description": operation["description"],
                     "parameters": operation.get("parameters", []),
-                    "fields": {name: _words(one) for name, one in wish.items()} if "requestBody" in operation else {},
+                    "fields": {name: _words(one) for name, one in _fields(operation, described).items()},
                     "responses": operation["responses"],
                 }
             )
     return found
+
+
+def _fields(operation: dict[str, Any], described: dict[str, Any]) -> dict[str, Any]:
+    """What may stand in the body that an operation takes."""
+    if "requestBody" not in operation:
+        return {}
+    name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    fields: dict[str, Any] = described["components"]["schemas"][name]["properties"]
+    return fields
 
 
 def _words(field: dict[str, Any]) -> str:
@@ -66,7 +75,7 @@ def _words(field: dict[str, Any]) -> str:
 
 def examples() -> dict[str, str]:
     """A command to copy for each operation. `$KEY` is an API key, `$ID` a session's id."""
-    base = settings.current().portal_url.rstrip("/")
+    base = origin()
     body = json.dumps(openapi.EXAMPLE_WISH, indent=2)
     key = '-H "Authorization: Bearer $KEY"'
     return {
@@ -76,5 +85,12 @@ def examples() -> dict[str, str]:
         ),
         "listSessions": f'curl -sS "{base}/api/v1/sessions?limit=10&status=paid" {key}',
         "getSession": f'curl -sS "{base}/api/v1/sessions/$ID" {key}',
+        "getSite": f'curl -sS "{base}/api/v1/sites/$SLUG"',
+        "createRefund": (
+            f"curl -sS {base}/api/v1/sessions/$ID/refunds {key} \\\n"
+            f"  -H 'Content-Type: application/json' -H 'Idempotency-Key: refund-1042' \\\n"
+            f"  -d '{json.dumps(openapi.EXAMPLE_REFUND)}'"
+        ),
+        "listRefunds": f'curl -sS "{base}/api/v1/sessions/$ID/refunds" {key}',
         "getStatus": f'curl -sS "{base}/session/$ID/status"',
     }

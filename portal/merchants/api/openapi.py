@@ -6,6 +6,7 @@ from portal.core.languages import LANGUAGES
 from portal.merchants.api.reading import LARGEST_AMOUNT, LONGEST_NAME, LONGEST_VALUE, MOST_METADATA
 from portal.merchants.api.routes import LARGEST_PAGE, LIMIT
 from portal.payments.models import SessionStatus
+from portal.payments.refund_models import RefundReason
 
 Schema = dict[str, Any]
 
@@ -42,6 +43,7 @@ SESSION: Schema = {
         "merchant_id": {"type": "string", "format": "uuid"},
         "amount": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{2,3})?$", "description": "In whole units, exact."},
         "amount_minor": {"type": "integer", "minimum": 1, "description": "In the smallest unit of the currency."},
+        "refunded_minor": {"type": "integer", "minimum": 0, "description": "What has gone back of it."},
         "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
         "mode": {"enum": _MODES},
         "status": {"enum": _STATUSES, "description": "paid and failed are final."},
@@ -96,6 +98,54 @@ WISH: Schema = {
                      "description": "Your own notes, given back to you."},
     },
 }  # fmt: skip
+
+_REASONS = [reason.value for reason in RefundReason]
+EXAMPLE_REFUND: Schema = {"amount_minor": 1000, "reason": "requested_by_customer"}
+
+REFUND_WISH: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "amount_minor": {"type": "integer", "minimum": 1, "maximum": LARGEST_AMOUNT,
+                         "description": "How much, in the smallest unit of the session's currency; all that is left "
+                                        "when neither amount is sent."},
+        "amount": {"type": ["string", "number"], "description": "Instead of amount_minor, in whole units: \"10.00\"."},
+        "reason": {"enum": _REASONS, "default": "requested_by_customer", "description": "The provider is told so."},
+    },
+}  # fmt: skip
+
+REFUND: Schema = {
+    "type": "object",
+    "description": "Money of a session that goes back.",
+    "additionalProperties": False,
+    "properties": {
+        "id": {"type": "string", "format": "uuid"},
+        "object": {"const": "refund"},
+        "session_id": {"type": "string", "format": "uuid"},
+        "amount": SESSION["properties"]["amount"],
+        "amount_minor": SESSION["properties"]["amount_minor"],
+        "currency": SESSION["properties"]["currency"],
+        "status": {
+            "enum": ["pending", "succeeded", "failed"],
+            "description": "A succeeded one may still fail, when the bank sends the money back.",
+        },
+        "reason": {"enum": _REASONS},
+        "failure": _or_null({"type": "string", "description": "Why it failed, as the provider says it."}),
+        "created_at": _INSTANT,
+        "succeeded_at": _or_null(_INSTANT),
+    },
+}
+REFUND["required"] = list(REFUND["properties"])
+
+REFUND_LIST: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["object", "data"],
+    "properties": {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Refund"}},
+    },
+}
 
 ERROR: Schema = {
     "type": "object",
@@ -158,11 +208,42 @@ STATUS: Schema = {
     },
 }
 
+_PRICE: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["amount", "amount_minor", "currency"],
+    "properties": {
+        "amount": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{2,3})?$"},
+        "amount_minor": {"type": "integer", "minimum": 1},
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+    },
+}
+SITE: Schema = {
+    "type": "object",
+    "description": "A hosted website.",
+    "additionalProperties": False,
+    "required": ["id", "slug", "title", "status", "is_for_sale", "url", "page_url", "purchase_price", "monthly_price"],
+    "properties": {
+        "object": {"const": "site"},
+        "id": {"type": "string", "format": "uuid"},
+        "slug": _TEXT,
+        "title": _TEXT,
+        "summary": _TEXT,
+        "status": {"enum": ["preview", "owned", "active"]},
+        "is_for_sale": {"type": "boolean"},
+        "url": {"type": "string", "format": "uri", "description": "Where the site is served."},
+        "page_url": {"type": "string", "format": "uri", "description": "Where it can be bought."},
+        "purchase_price": _PRICE,
+        "monthly_price": _PRICE,
+    },
+}  # fmt: skip
+
 _ERRORS = {
     "400": "The request cannot be read, or names something unknown.",
     "401": "The key is missing, unknown, revoked or expired.",
     "403": "The key may not do this, or the merchant is suspended.",
     "404": "There is no such session for this key.",
+    "409": "There is nothing left to give back, or a bank decides about the money.",
     "413": "The body is larger than 256 KiB.",
     "415": "The body is not said to be JSON.",
     "422": "Some values are wrong, or an Idempotency-Key came with another request.",
@@ -182,6 +263,8 @@ def _refusals(*statuses: str) -> Schema:
 
 _ID: Schema = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"},
              "description": "The id of a payment."}  # fmt: skip
+_SLUG: Schema = {"name": "slug", "in": "path", "required": True, "schema": _TEXT,
+               "description": "The last part of the site's address."}  # fmt: skip
 _REPEAT: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -191,7 +274,13 @@ _REPEAT: Schema = {
 }
 
 
-def document(portal_url: str) -> Schema:
+_REPEAT_REFUND = (
+    "Your own name for this refund. Asking again within 24 hours gives the first answer to the letter, and no money "
+    "twice."
+)
+
+
+def document(origin: str) -> Schema:
     """The whole description, for this installation."""
     query = [
         ("cursor", {"type": "string"}, "The next_cursor of the answer before."),
@@ -237,6 +326,32 @@ def document(portal_url: str) -> Schema:
             **_refusals("400", "401", "403", "404", "429", "503"),
         },
     }
+    refund: Schema = {
+        "operationId": "createRefund",
+        "summary": "Give money back",
+        "description": "Needs the right refunds:write. All that is left of a paid session, or a part of it.",
+        "parameters": [_ID, {**_REPEAT, "description": _REPEAT_REFUND}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/RefundWish"}, "example": EXAMPLE_REFUND}
+            },
+        },
+        "responses": {
+            "201": _answer("It is on its way. The webhook session.refunded says when it has gone back.", "Refund"),
+            **_refusals("400", "401", "403", "404", "409", "413", "415", "422", "429", "503"),
+        },
+    }
+    refunds: Schema = {
+        "operationId": "listRefunds",
+        "summary": "See what went back",
+        "description": "Needs the right sessions:read. Newest first.",
+        "parameters": [_ID],
+        "responses": {
+            "200": _answer("The refunds of the session.", "RefundList"),
+            **_refusals("400", "401", "403", "404", "429", "503"),
+        },
+    }
     status: Schema = {
         "operationId": "getStatus",
         "summary": "See how a payment stands",
@@ -245,6 +360,14 @@ def document(portal_url: str) -> Schema:
         "parameters": [_ID],
         "responses": {"200": _answer("How it stands.", "Status"), "404": {"description": "There is no such payment."}},
     }
+    site: Schema = {
+        "operationId": "getSite",
+        "summary": "Read a site",
+        "description": "Open to everybody; tells nothing about its owner.",
+        "security": [],
+        "parameters": [_SLUG],
+        "responses": {"200": _answer("The site.", "Site"), "404": {"description": "There is no such site."}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -252,12 +375,14 @@ def document(portal_url: str) -> Schema:
             "version": "1",
             "description": f"JSON over HTTPS. A key allows {LIMIT.replace('per', 'requests per')}.",
         },
-        "servers": [{"url": portal_url.rstrip("/")}],
+        "servers": [{"url": origin}],
         "security": [{"key": []}],
         "paths": {
             "/api/v1/sessions": {"post": create, "get": listing},
             "/api/v1/sessions/{id}": {"get": reading},
+            "/api/v1/sessions/{id}/refunds": {"post": refund, "get": refunds},
             "/session/{id}/status": {"get": status},
+            "/api/v1/sites/{slug}": {"get": site},
         },
         "components": {
             "securitySchemes": {
@@ -268,7 +393,8 @@ def document(portal_url: str) -> Schema:
                 }
             },
             "schemas": {
-                "Session": SESSION, "SessionList": LIST, "SessionWish": WISH, "Status": STATUS, "Error": ERROR,
+                "Session": SESSION, "SessionList": LIST, "SessionWish": WISH, "Refund": REFUND,
+                "RefundList": REFUND_LIST, "RefundWish": REFUND_WISH, "Status": STATUS, "Error": ERROR, "Site": SITE,
             },
         },
     }  # fmt: skip

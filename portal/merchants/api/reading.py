@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from portal.merchants.errors import InvalidFields, MalformedBody, UnknownFields,
 from portal.merchants.models import Merchant
 from portal.merchants.services.addresses import check_return_url
 from portal.merchants.services.selling import SessionWish
+from portal.payments.refund_models import RefundReason
 
 LARGEST_BODY = 256 * 1024
 # Twelve digits of the smallest unit: more than anybody sells at once, and far from the end of 64 bits.
@@ -30,6 +32,7 @@ _SESSION_FIELDS = frozenset(
         "customer_name", "description", "locale",
     }
 )  # fmt: skip
+_REFUND_FIELDS = frozenset({"amount_minor", "amount", "reason"})
 # What we put into the metadata of an answer ourselves.
 _OURS = frozenset({"webhook_sources"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]")
@@ -145,6 +148,29 @@ def read_session_wish(body: Mapping[str, Any], merchant: Merchant, mode: str) ->
         locale=locale,
         metadata=metadata,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RefundWish:
+    """What is to be given back; without an amount all that is left."""
+
+    amount: Money | None
+    reason: RefundReason
+
+
+def read_refund_wish(body: Mapping[str, Any], currency: str) -> RefundWish:
+    """What is to be given back, in the session's own currency. Raises UnknownFields or InvalidFields."""
+    refuse_unknown(body.keys(), _REFUND_FIELDS)
+    problems = Problems()
+    is_part = body.get("amount_minor") is not None or body.get("amount") is not None
+    amount = _amount(body, currency, problems) if is_part else None
+    value = body.get("reason", RefundReason.REQUESTED_BY_CUSTOMER.value)
+    reason = next((one for one in RefundReason if one.value == value), None)
+    if reason is None:
+        known = ", ".join(one.value for one in RefundReason)
+        problems.add("reason", "unknown_reason", _l("Choose one of: %(reasons)s.", reasons=known))
+    problems.stop_if_any()
+    return RefundWish(amount, reason or RefundReason.OTHER)
 
 
 def _currency(body: Mapping[str, Any], problems: Problems) -> str | None:

@@ -41,20 +41,21 @@ bp.after_request(note_use_afterwards)
 def create_session() -> ResponseReturnValue:
     """Open a payment session. With an Idempotency-Key, asking again gives the first answer and opens nothing."""
     reading.refuse_unknown(request.args.keys(), ())
-    key = _repeat_key()
+    key = repeat_key()
     body = reading.read_object()
     wish = reading.read_session_wish(body, caller().merchant, caller().mode)
     if key is None:
         with unit_of_work():
-            return _send(_open(wish))
+            return send(_open(wish))
     asked = repeating.fingerprint("POST /api/v1/sessions", body)
     merchant_id, mode, at = caller().merchant_id, caller().mode, clock.now()
     with unit_of_work():
         answer = repeating.answer_once(merchant_id, mode, key, asked, lambda: _open(wish), at=at)
-    return _send(answer)
+    return send(answer)
 
 
-def _repeat_key() -> str | None:
+def repeat_key() -> str | None:
+    """The request's Idempotency-Key. Raises InvalidIdempotencyKey."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _REPEAT_KEY.fullmatch(key):
         raise InvalidIdempotencyKey
@@ -64,7 +65,7 @@ def _repeat_key() -> str | None:
 def _open(wish: SessionWish) -> Answer:
     merchant = caller().merchant
     session = open_session(merchant, wish, by=f"api_key:{caller().id}", at=clock.now(), public_id=str(uuid.uuid4()))
-    return Answer(201, answers.as_text(answers.session_values(session, merchant, ())))
+    return Answer(201, answers.as_text(answers.session_values(session, merchant, (), 0)))
 
 
 @bp.get("/sessions")
@@ -92,7 +93,7 @@ def list_sessions() -> ResponseReturnValue:
         "has_more": has_more,
         "next_cursor": rows[-1].public_id if has_more else None,
     }
-    return _send(Answer(200, answers.as_text(values)))
+    return send(Answer(200, answers.as_text(values)))
 
 
 def _limit(problems: reading.Problems) -> int:
@@ -123,10 +124,11 @@ def read_session(public_id: str) -> ResponseReturnValue:
     reading.refuse_unknown(request.args.keys(), ())
     session = queries.get_session(caller().merchant_id, public_id, mode=caller().mode)
     values = answers.sessions_values([session], caller().merchant)[0]
-    return _send(Answer(200, answers.as_text(values)))
+    return send(Answer(200, answers.as_text(values)))
 
 
-def _send(answer: Answer) -> Response:
+def send(answer: Answer) -> Response:
+    """An answer as it goes over the wire."""
     response = make_response(answer.body, answer.http_code)
     response.mimetype = "application/json"
     if answer.is_repeated:

@@ -15,7 +15,8 @@ from portal.merchants import queries
 from portal.merchants.api.answers import instant, session_values
 from portal.merchants.models import Merchant
 from portal.merchants.outbound.models import MerchantEvent, WebhookDelivery, WebhookEndpoint
-from portal.merchants.services import settling
+from portal.merchants.services import refunding, settling
+from portal.payments import Returned
 from portal.payments.models import PaymentSession
 
 DUE = "webhook_delivery.due"
@@ -68,7 +69,8 @@ def session_event(session: PaymentSession, kind: EventType, *, at: datetime) -> 
     """Something that happened to a payment session of a merchant, told with the session as the API shows it."""
     merchant = db.session.get_one(Merchant, session.merchant_id)
     sources = queries.webhook_sources([session.public_id]).get(session.public_id, [])
-    data = session_values(session, merchant, sources)
+    refunded = refunding.refunded_minor([session.id]).get(session.id, 0)
+    data = session_values(session, merchant, sources, refunded)
     return merchant_event(merchant, kind, mode=session.mode, object_id=session.public_id, data=data, at=at)
 
 
@@ -81,3 +83,8 @@ def settle_session(session: PaymentSession, *, at: datetime) -> None:
 def fail_session(session: PaymentSession, *, at: datetime) -> None:
     """Tell the merchant that a session can no longer be paid."""
     session_event(session, EventType.SESSION_FAILED, at=at)
+
+
+def return_money(session: PaymentSession, returned: Returned, *, at: datetime) -> None:  # noqa: ARG001  # the session tells the sum
+    """Tell the merchant that money went back, or came back because the refund failed after all."""
+    session_event(session, EventType.SESSION_REFUNDED, at=at)

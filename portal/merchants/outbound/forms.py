@@ -3,17 +3,17 @@
 from typing import Any
 
 from flask_babel import lazy_gettext as _l
-from flask_wtf import FlaskForm
 from wtforms import RadioField, StringField, ValidationError
 from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length
 
 from portal.accounts.forms import strip
 from portal.core.errors import Invalid
+from portal.core.forms import PageForm
 from portal.merchants.outbound import endpoints, guard
 
 
-class EndpointForm(FlaskForm):
+class EndpointForm(PageForm):
     """Where to send."""
 
     mode = RadioField(

@@ -12,8 +12,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flask_babel import force_locale
+
 from portal.merchants.outbound import guard
 from portal.merchants.outbound.errors import RefusedAddress
+from portal.merchants.outbound.wording import REFUSED
 
 SECONDS = 10.0
 MOST_READ = 64 * 1024
@@ -82,7 +85,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, mode: str, loopba
     try:
         code, text = _exchange(url, body, headers, deadline, mode=mode, loopback=loopback)
     except RefusedAddress as refusal:
-        error = f"refused: {refusal}"
+        with force_locale("en"):
+            error = f"{REFUSED}{refusal}"
     except (OSError, http.client.HTTPException, ValueError) as trouble:
         error = _words(trouble)
     finally:

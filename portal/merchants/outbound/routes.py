@@ -17,6 +17,7 @@ from portal.merchants.outbound.errors import EndpointNotFound, RefusedAddress, R
 from portal.merchants.outbound.events import EventType
 from portal.merchants.outbound.forms import EndpointForm
 from portal.merchants.outbound.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+from portal.merchants.outbound.wording import trouble_words
 from portal.merchants.routes.blueprint import bp, me, mine, mode
 
 _DELIVERY = "/webhooks/deliveries/<delivery_id>"
@@ -200,6 +201,7 @@ def _delivery_page(merchant: Merchant, public_id: str, *, refusal: PortalError |
         endpoint=delivery.endpoint,
         attempts=queries.list_attempts(delivery),
         curl=_as_curl(delivery),
+        trouble_words=trouble_words,
         refusal=str(refusal) if refusal else None,
     )
 

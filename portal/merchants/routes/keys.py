@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 
 from portal.core import clock, htmx, settings
 from portal.core.access import recently_authenticated, verified
+from portal.core.addresses import address_of
 from portal.core.db import db, unit_of_work
 from portal.core.errors import PortalError
 from portal.merchants import queries
@@ -147,8 +148,4 @@ def _rotate_page(key: ApiKey, form: RotateForm, *, status: int = 200) -> Respons
 
 
 def _secret_page(key: ApiKey, secret: str) -> Response:
-    return htmx.render("merchants/key_secret.html", key=key, secret=secret, api_url=f"{_portal()}/api/v1/sessions")
-
-
-def _portal() -> str:
-    return settings.current().portal_url.rstrip("/")
+    return htmx.render("merchants/key_secret.html", key=key, secret=secret, api_url=address_of("api.create_session"))

@@ -23,6 +23,7 @@ from portal.merchants.services.selling import SessionWish, open_session, pay_url
 from portal.merchants.tracking import steps_of
 from portal.payments.invoices import pdf
 from portal.payments.models import PaymentSession, SessionStatus
+from portal.payments.wording import heard_words, way_words
 
 _LINK_KEY = "payment-link"
 _LIMIT = "60 per minute"
@@ -113,6 +114,8 @@ def session(public_id: str) -> ResponseReturnValue:
         session=file.session,
         steps=steps_of(file.session, file.changes),
         url=pay_url(file.session.public_id),
+        heard_words=heard_words,
+        way_words=way_words,
         at=clock.now(),
     )
 

@@ -17,7 +17,6 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.core.db import db, is_postgresql
-from portal.core.faults import fault
 from portal.merchants.errors import KeyReused
 from portal.merchants.models import RepeatableAnswer
 
@@ -55,7 +54,6 @@ def answer_once(
     old = delete(RepeatableAnswer).where(*mine, RepeatableAnswer.created_at <= at - KEPT_FOR)
     db.session.execute(old.execution_options(synchronize_session=False))
     insert = postgresql.insert if is_postgresql() else sqlite.insert
-    fault("repeat-before-insert")
     answer_id = db.session.scalar(
         insert(RepeatableAnswer)
         .values(merchant_id=merchant_id, mode=mode, key=key, fingerprint=asked, created_at=at)

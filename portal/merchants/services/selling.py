@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from portal.core import settings
+from portal.core.addresses import address_of
 from portal.core.money import Money
 from portal.merchants.errors import MerchantSuspended, NotForSale
 from portal.merchants.models import Merchant
@@ -51,8 +51,8 @@ def open_session(merchant: Merchant, wish: SessionWish, *, by: str, at: datetime
         mode=wish.mode,
         amount=wish.amount,
         description=wish.description or merchant.shown_name,
-        success_url=f"{pay_url(public_id)}/return",
-        cancel_url=f"{pay_url(public_id)}/cancelled",
+        success_url=address_of("pay.returned", public_id=public_id),
+        cancel_url=address_of("pay.cancelled", public_id=public_id),
         customer_email=wish.customer_email,
         customer_name=wish.customer_name,
         locale=wish.locale,
@@ -69,7 +69,7 @@ def open_session(merchant: Merchant, wish: SessionWish, *, by: str, at: datetime
 
 def pay_url(public_id: str) -> str:
     """The hosted pay page of a session, on the configured host."""
-    return f"{settings.current().portal_url.rstrip('/')}/pay/{public_id}"
+    return address_of("pay.show", public_id=public_id)
 
 
 def providers_for(session: PaymentSession, merchant: Merchant) -> tuple[Provider, ...]:

@@ -9,7 +9,6 @@ from sqlalchemy.exc import IntegrityError
 
 from portal.core import audit, mail, settings
 from portal.core.db import db
-from portal.core.faults import fault
 from portal.merchants.models import ApiKey, Merchant
 from portal.merchants.services import access, keys
 from portal.payments import BillLine, BillOfSale
@@ -23,9 +22,7 @@ def settle_session(session: PaymentSession, *, at: datetime) -> None:
     """Give the customer their link and receipt, and the merchant its first key when it never had one."""
     merchant = _merchant_of(session)
     make_first_key(merchant, session, at=at)
-    fault("merchant-after-key")
     access.create_link(session, merchant, at=at)
-    fault("merchant-after-link")
     if session.customer_email:
         mail.send(
             "merchant_receipt",

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
+from portal.accounts.queries import billing_of
 from portal.core import clock, htmx
 from portal.core.access import public
 from portal.core.db import unit_of_work
@@ -104,7 +105,7 @@ def _known_details(cart: CartView) -> dict[str, str]:
     """What the first screen starts with: what was typed before, else what the account knows."""
     known = {"email": cart.email, "name": cart.name, **(cart.billing or {})}
     if current_user.is_authenticated and not cart.email:
-        known = {"email": current_user.email, "name": current_user.name, **queries.billing_of(current_user.id)}
+        known = {"email": current_user.email, "name": current_user.name, **billing_of(current_user.id)}
     return {"country": _DEFAULT_COUNTRY, **known}
 
 

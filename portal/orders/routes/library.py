@@ -1,4 +1,4 @@
-"""What a customer owns, and where they start."""
+"""The packages that a customer owns."""
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -9,7 +9,6 @@ from portal.core.access import logged_in
 from portal.orders import queries
 
 library = Blueprint("library", __name__)
-customer = Blueprint("customer", __name__)
 
 
 @library.get("/my/packages")
@@ -29,17 +28,4 @@ def detail(slug: str) -> ResponseReturnValue:
         enrolment=enrolment,
         package=enrolment.package,
         grants=queries.list_grants(enrolment.id),
-    )
-
-
-@customer.get("/dashboard")
-@logged_in
-def dashboard() -> ResponseReturnValue:
-    """What is owned, what was ordered lately, and what to do next."""
-    orders = queries.list_recent_orders(current_user.id)
-    return htmx.render(
-        "library/dashboard.html",
-        enrolments=queries.list_enrolments(current_user.id, limit=6),
-        orders=orders,
-        open_orders=[order for order in orders if order.is_payable],
     )

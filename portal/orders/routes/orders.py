@@ -10,9 +10,10 @@ from portal.core.db import unit_of_work
 from portal.core.errors import PortalError
 from portal.core.state import history
 from portal.extensions import limiter
-from portal.orders import queries, visitor
+from portal.orders import hooks, queries, visitor
 from portal.orders.errors import OrderNotPayable
 from portal.orders.models import Order
+from portal.orders.routes.pages import page_of
 from portal.orders.routes.paying import (
     AlreadyDecided,
     ProviderTrouble,
@@ -35,7 +36,9 @@ _LIMIT = "60 per minute"
 def index() -> ResponseReturnValue:
     """Everything this customer ordered."""
     page = queries.page_of_orders(current_user.id, before=request.args.get("before"), after=request.args.get("after"))
-    return htmx.render("orders/index.html", fragment="orders/_list.html", page=page)
+    return htmx.render(
+        "orders/index.html", fragment="orders/_list.html", page=page, standing=hooks.standing_of(page.rows)
+    )
 
 
 @bp.get("/orders/<number>")
@@ -43,7 +46,8 @@ def index() -> ResponseReturnValue:
 def detail(number: str) -> ResponseReturnValue:
     """One order: its lines, its history, its invoice, and paying it when that is still to be done."""
     order = queries.get_order(number, user_id=current_user.id)
-    return _detail_page(order)
+    page = page_of(order) or _detail_page
+    return page(order)
 
 
 @bp.get("/orders/<number>/return")
@@ -116,7 +120,7 @@ def _polls() -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else 0
 
 
-def _detail_page(order: Order) -> ResponseReturnValue:
+def _detail_page(order: Order, *, error: PortalError | None = None) -> ResponseReturnValue:
     truth = truth_about(order, at=clock.now())
     invoice = payments.invoice_of_session(truth.session.id) if truth.session and truth.is_applied else None
     return pay_page(
@@ -124,6 +128,7 @@ def _detail_page(order: Order) -> ResponseReturnValue:
         "orders/_detail.html",
         pay_form(order.currency),
         order.currency,
+        error=error,
         order=order,
         truth=truth,
         invoice=invoice,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import joinedload
 
@@ -170,13 +170,19 @@ def take_out_bought(order: Order, *, at: datetime) -> None:
     db.session.flush()
 
 
+# Every page of the shop asks one of these: built once.
+_ITEMS = select(func.coalesce(func.sum(CartLine.quantity), 0)).join(Cart)
+_ITEMS_OF_USER = _ITEMS.where(Cart.user_id == bindparam("owner"))
+_ITEMS_OF_VISITOR = _ITEMS.where(Cart.token_hash == bindparam("owner"))
+
+
 def count_items(owner: CartOwner) -> int:
     """How many licences are in the cart, for the number on its button."""
-    if not owner.is_known:
-        return 0
-    return (
-        db.session.scalar(select(func.coalesce(func.sum(CartLine.quantity), 0)).join(Cart).where(is_owners(owner))) or 0
-    )
+    if owner.user_id is not None:
+        return db.session.scalar(_ITEMS_OF_USER, {"owner": owner.user_id}) or 0
+    if owner.token is not None:
+        return db.session.scalar(_ITEMS_OF_VISITOR, {"owner": token_hash(owner.token)}) or 0
+    return 0
 
 
 def find_cart(owner: CartOwner) -> Cart | None:

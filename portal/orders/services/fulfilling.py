@@ -4,6 +4,8 @@ an address: money, invoice, enrolment and mails are there together or not at all
 
 from datetime import datetime
 
+from flask_babel import force_locale
+from flask_babel import gettext as _
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import selectinload
@@ -14,6 +16,7 @@ from portal.core import audit, mail, outbox
 from portal.core.db import db, is_postgresql
 from portal.core.faults import fault
 from portal.core.state import transition
+from portal.orders import hooks
 from portal.orders.models import (
     Enrolment,
     EnrolmentGrant,
@@ -29,12 +32,14 @@ from portal.payments import BillLine, BillOfSale
 from portal.payments import queries as payments
 from portal.payments.invoices import hand_to_user
 from portal.payments.models import PaymentSession
+from portal.payments.part_payments import bill_of_part
 
 _MONEY_TAKES = (PaymentStatus.PENDING, PaymentStatus.PARTIAL)
 
 
 def settle_order(session: PaymentSession, *, at: datetime) -> None:
-    """Count a payment for its order and, when it is paid in full, give the buyer what was bought."""
+    """Count a payment for its order and, when it is paid in full, give the buyer what was bought; what has to be made
+    first is begun by whoever makes it."""
     order = locked_order(session.subject_id)
     by = audit.current_cause() or f"payment_session:{session.id}"
     order.paid_minor += session.amount_minor
@@ -46,13 +51,26 @@ def settle_order(session: PaymentSession, *, at: datetime) -> None:
         if now_paid:
             order.paid_at = at
     fault("fulfil-after-payment")
-    outbox.publish("order.payment_counted", order_id=order.id)
-    if order.payment_status is PaymentStatus.PAID and order.status is OrderStatus.OPEN:
+    outbox.publish("order.payment_counted", key=f"order-counted:{order.id}", order_id=order.id)
+    maker = hooks.maker_of(order)
+    if maker is not None:
+        # It is told of every payment, also of one that came when the order was being called off.
+        maker.counted(order, session, by=by, at=at)
+    elif order.status is OrderStatus.CANCELLED:
+        _let_go(order, at=at)
+    elif order.payment_status is PaymentStatus.PAID and order.status is OrderStatus.OPEN:
         _hand_over(order, by=by, at=at)
 
 
 def _hand_over(order: Order, *, by: str, at: datetime) -> None:
-    """Find whose it is. A purchase never opens an account that somebody else may have registered: it waits there."""
+    """Find whose it is. A purchase never opens an account that somebody else may have registered: it waits there.
+
+    What cannot be handed over any more stays paid and open, which the board of invariants shows.
+    """
+    handover = hooks.handover_of(order)
+    if handover is not None and not handover.may_be_given(order):
+        audit.record("order.not_handed_over", actor=by, subject=f"orders:{order.id}")
+        return
     if order.user_id is not None:
         _fulfil(order, db.session.get_one(User, order.user_id), by=by, at=at)
         _send(order, "order_confirmation")
@@ -66,7 +84,8 @@ def _hand_over(order: Order, *, by: str, at: datetime) -> None:
     elif user.password_hash is None:
         # Nobody can sign in to it before the mailed link has proven the address.
         _fulfil(order, user, by=by, at=at)
-        send_set_up_link(user, at)
+        if handover is None:
+            send_set_up_link(user, at)
         _send(order, "order_welcome")
     else:
         send_set_up_link(user, at)
@@ -96,6 +115,9 @@ def claim_waiting_orders(user: User, *, at: datetime) -> None:
             continue
         if order.payment_status is not PaymentStatus.PAID:
             continue
+        handover = hooks.handover_of(order)
+        if handover is not None and not handover.may_be_given(order):
+            continue
         _fulfil(order, user, by=user.email, at=at)
         _send(order, "order_unlocked")
 
@@ -107,6 +129,9 @@ def _fulfil(order: Order, user: User, *, by: str, at: datetime) -> None:
         if line.kind is LineKind.PACKAGE and line.id not in given_back:
             for unlock in line.unlocks:
                 enrol(user, unlock.package_id, line, at=at)
+    handover = hooks.handover_of(order)
+    if handover is not None:
+        handover.gives(order, user, by=by, at=at)
     fault("fulfil-after-enrolment")
     hand_to_user([session.id for session in payments.sessions_of(PURPOSE, order.id)], user.id)
     transition(order, OrderStatus.FULFILLED, by=by, at=at)
@@ -143,20 +168,49 @@ def enrol(user: User, package_id: int, line: OrderLine, *, at: datetime) -> None
         )
 
 
+def mark_fulfilled(order_id: int, *, by: str, at: datetime) -> None:
+    """Note that everything of an order was delivered, by whoever makes it; doing it again changes nothing."""
+    order = locked_order(order_id)
+    if order.status is OrderStatus.OPEN:
+        transition(order, OrderStatus.FULFILLED, by=by, at=at)
+        audit.record("order.fulfilled", actor=by, subject=f"orders:{order.id}", after={"user": order.user_id})
+
+
 def describe_order(session: PaymentSession) -> BillOfSale:
-    """What the invoice says: the lines as they were ordered, and the buyer as they named themselves."""
-    order = db.session.scalars(
-        select(Order).where(Order.id == session.subject_id).options(selectinload(Order.lines))
-    ).one()
+    """What the invoice says: the lines as they were ordered, and the buyer as they named themselves. A payment of a
+    part bills a part. The order is held from here on: another part must not bill the same rest."""
+    order = locked_order(session.subject_id)
+    lines = tuple(
+        BillLine(line.description, line.quantity, line.unit_price_minor, line.tax_rate_basis_points)
+        for line in order.lines
+    )
+    if not pays_in_full(session, order):
+        others = [one.id for one in payments.sessions_of(PURPOSE, order.id)]
+        lines = bill_of_part(lines, session.amount_minor, others, lambda _rate: _part_words(order))
     return BillOfSale(
         subject_number=order.number,
         user_id=order.user_id,
         buyer={"name": order.name, "email": order.email, **order.billing},
-        lines=tuple(
-            BillLine(line.description, line.quantity, line.unit_price_minor, line.tax_rate_basis_points)
-            for line in order.lines
-        ),
+        lines=lines,
     )
+
+
+def line_of_order(session: PaymentSession) -> str:
+    """The line of business of an order: that of its first line."""
+    kind = db.session.scalar(
+        select(OrderLine.kind).where(OrderLine.order_id == session.subject_id, OrderLine.position == 1)
+    )
+    return session.purpose if kind is None else kind.value
+
+
+def pays_in_full(session: PaymentSession, order: Order) -> bool:
+    """Whether a payment is of the whole order, so that its invoice has the order's own lines."""
+    return session.amount_minor == order.total_minor
+
+
+def _part_words(order: Order) -> str:
+    with force_locale(order.locale):
+        return str(_("Part payment for order %(number)s", number=order.number))
 
 
 def locked_order(order_id: int | None) -> Order:
@@ -170,6 +224,26 @@ def locked_order(order_id: int | None) -> Order:
     ).one()
 
 
+def payment_over(session: PaymentSession, *, at: datetime) -> None:
+    """A payment of an order is over without money: what was kept for its buyer is let go of, and then the order too."""
+    order = locked_order(session.subject_id)
+    if hooks.handover_of(order) is None or order.payment_status is not PaymentStatus.PENDING:
+        return
+    if order.status is OrderStatus.OPEN:
+        by = audit.current_cause() or f"payment_session:{session.id}"
+        transition(order, OrderStatus.CANCELLED, by=by, at=at, reason="nobody paid for it in time")
+    _let_go(order, at=at)
+
+
+def _let_go(order: Order, *, at: datetime) -> None:
+    handover = hooks.handover_of(order)
+    if handover is not None:
+        handover.lets_go(order, at=at)
+
+
 def _send(order: Order, template: str) -> None:
     """One mail of each kind for an order, ever."""
+    handover = hooks.handover_of(order)
+    if handover is not None and template != "order_waiting":
+        template = handover.welcome
     mail.send(template, to=order.email, locale=order.locale, key=f"order:{order.id}:{template}", order_id=order.id)

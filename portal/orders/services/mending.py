@@ -15,12 +15,13 @@ from portal.core.db import db
 from portal.core.errors import Conflict
 from portal.core.invariants import AlreadyRight
 from portal.core.mail import MailMessage
+from portal.orders import hooks
 from portal.orders.models import Enrolment, EnrolmentGrant, LineKind, Order, OrderLine, OrderStatus, PaymentStatus
 from portal.orders.services import fulfilling
 from portal.orders.services.placing import PURPOSE
 from portal.payments.models import Payment, PaymentSession, SessionStatus, Standing
 
-RECEIPTS = ("order_confirmation", "order_welcome", "order_waiting")
+_RECEIPTS = ("order_confirmation", "order_welcome", "order_waiting")
 
 
 class OrderGone(Conflict):
@@ -68,6 +69,8 @@ def hand_over(order_id: int, *, by: str, at: datetime) -> None:
     order = _locked(order_id)
     if order.payment_status is not PaymentStatus.PAID or order.status is not OrderStatus.OPEN:
         raise AlreadyRight
+    if hooks.maker_of(order) is not None:
+        raise AlreadyRight
     user = order.user if order.user_id is not None else find_user(order.email)
     if order.user_id is None and user is not None and not user.is_verified and user.password_hash is not None:
         raise WaitsForOwner
@@ -114,14 +117,19 @@ def write_receipt(order_id: int, *, by: str, at: datetime) -> None:  # noqa: ARG
     """Write the confirmation of a paid order that none was written for. Raises AlreadyRight."""
     order = _locked(order_id)
     is_owed = order.payment_status is PaymentStatus.PAID and order.status is not OrderStatus.CANCELLED
-    if not is_owed or has_receipt(order.id):
+    if not is_owed or hooks.maker_of(order) is not None or has_receipt(order.id):
         raise AlreadyRight
     fulfilling.send_receipt(order, order.user)
 
 
+def receipts() -> tuple[str, ...]:
+    """The mails that tell a buyer that the money is here."""
+    return (*_RECEIPTS, *hooks.welcomes())
+
+
 def has_receipt(order_id: int) -> bool:
     """Whether the buyer was written to about the money."""
-    keys = [f"order:{order_id}:{template}" for template in RECEIPTS]
+    keys = [f"order:{order_id}:{template}" for template in receipts()]
     return db.session.scalar(select(MailMessage.id).where(MailMessage.key.in_(keys)).limit(1)) is not None
 
 

@@ -20,9 +20,11 @@ from sqlalchemy.orm import joinedload
 
 from portal.catalogue.models import BundleChild, Package
 from portal.core import sealed, settings
+from portal.core.addresses import address_of
 from portal.core.db import db
 from portal.core.faults import fault
 from portal.core.money import Money, tax_included
+from portal.orders import hooks
 from portal.orders.errors import (
     CartChanged,
     CartEmpty,
@@ -43,7 +45,7 @@ from portal.orders.models import (
 from portal.orders.services.cart import CartOwner, is_available, is_owners
 from portal.payments import queries as payments
 from portal.payments.extension import current_registry
-from portal.payments.models import PaymentAttempt, PaymentSession, SessionStatus
+from portal.payments.models import PaymentAttempt, PaymentSession
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services.sessions import create_session
 from portal.payments.services.starting import first_attempt
@@ -76,18 +78,18 @@ def place_order(
     if order_id is not None and cart is not None and cart.checkout_key == key:
         return _again(db.session.get_one(Order, order_id), at)
     if cart is None or cart.checkout_key != key:
-        earlier = _order_of_key(key)
+        earlier = find_by_key(key)
         if earlier is not None and _is_this_buyers(earlier, owner, cart, placed):
             return _again(earlier, at)
         raise CartChanged
     _check_ready(cart)
-    _check_provider(provider, cart.lines[0].currency)
+    check_provider(provider, cart.lines[0].currency)
     lines = [_order_line(place, line) for place, line in enumerate(cart.lines, start=1)]
     order = _order_from(cart, owner, lines, locale=locale, at=at)
-    winner = _insert(order, lines, at)
+    winner = insert_order(order, lines, at)
     if winner is not order:
         return _again(winner, at)
-    session = _open_session(order, [line["description"] for line in lines], at)
+    session = open_session(order, [line["description"] for line in lines], at)
     attempt = first_attempt(session, provider, at=at)
     fault("place-before-commit")
     return Placed(order, session, attempt)
@@ -100,19 +102,35 @@ def session_to_pay(order: Order, *, at: datetime) -> PaymentSession:
     two payments that can both succeed would charge the customer twice.
     """
     _lock_order(order)
-    db.session.refresh(order, ["status", "payment_status"])
-    if order.status is not OrderStatus.OPEN or order.payment_status is not PaymentStatus.PENDING:
-        raise OrderNotPayable(order.number)
-    sessions = payments.sessions_of(PURPOSE, order.id)
-    latest = sessions[0] if sessions else None
-    if latest is None or latest.status is SessionStatus.FAILED:
-        return _open_session(order, [line.description for line in order.lines], at)
-    if latest.is_final:
-        raise OrderNotPayable(order.number)
+    latest = _latest_unless_paid(order)
+    if latest is None or latest.is_final:
+        return open_session(order, [line.description for line in order.lines], at, hooks.due_minor(order))
     if latest.expires_at <= at:
         # The clean-up asks the providers and closes it within a minute or so; then a new one can begin.
         raise OrderNotPayable(order.number)
     return latest
+
+
+def ask_for_part(order: Order, amount_minor: int, *, at: datetime) -> PaymentSession:
+    """Open a payment for a part of what an order still costs, such as a deposit; `session_to_pay` asks for the rest
+    once it is paid. The order is paid when its parts add up.
+
+    Raises OrderNotPayable when it is paid or cancelled, while another payment is under way, and for more than is left.
+    """
+    _lock_order(order)
+    latest = _latest_unless_paid(order)
+    if (latest is not None and not latest.is_final) or not 0 < amount_minor <= order.total_minor - order.paid_minor:
+        raise OrderNotPayable(order.number)
+    return open_session(order, [line.description for line in order.lines], at, amount_minor)
+
+
+def _latest_unless_paid(order: Order) -> PaymentSession | None:
+    """The newest payment of an order that costs something still; call it under the order's lock."""
+    db.session.refresh(order, ["status", "payment_status", "paid_minor"])
+    if not order.is_payable:
+        raise OrderNotPayable(order.number)
+    sessions = payments.sessions_of(PURPOSE, order.id)
+    return sessions[0] if sessions else None
 
 
 def _lock_order(order: Order) -> None:
@@ -122,17 +140,16 @@ def _lock_order(order: Order) -> None:
 
 def return_url(number: str) -> str:
     """Where a provider sends the buyer back to; the signature lets the owner of the link in, without an account."""
-    return _url(number, "return")
+    return address_of("orders.returned", number=number, key=_key(number))
 
 
 def cancel_url(number: str) -> str:
     """Where a provider sends a buyer who did not pay."""
-    return _url(number, "cancelled")
+    return address_of("orders.cancelled", number=number, key=_key(number))
 
 
-def _url(number: str, page: str) -> str:
-    base = settings.current().portal_url.rstrip("/")
-    return f"{base}/orders/{number}/{page}?key={sealed.sign(number, purpose=RETURN_PURPOSE)}"
+def _key(number: str) -> str:
+    return sealed.sign(number, purpose=RETURN_PURPOSE)
 
 
 def _cart_with_order(owner: CartOwner) -> tuple[Cart | None, int | None]:
@@ -156,7 +173,8 @@ def _cart_with_order(owner: CartOwner) -> tuple[Cart | None, int | None]:
     return (None, None) if row is None else (row[0], row[1])
 
 
-def _order_of_key(key: str) -> Order | None:
+def find_by_key(key: str) -> Order | None:
+    """The order that was placed with an idempotency key."""
     return db.session.scalar(select(Order).where(Order.idempotency_key == key))
 
 
@@ -183,14 +201,15 @@ def _check_ready(cart: Cart) -> None:
             raise CartNeedsAttention
 
 
-def _check_provider(name: str, currency: str) -> None:
+def check_provider(name: str, currency: str) -> None:
+    """Raises UnknownProvider for one that is off, or does not take the currency."""
     if name not in {provider.name for provider in current_registry().for_checkout(currency)}:
         raise UnknownProvider
 
 
 def _order_from(cart: Cart, owner: CartOwner, lines: Sequence[dict[str, Any]], *, locale: str, at: datetime) -> Order:
     return Order(
-        number=_new_number(at),
+        number=new_number(at),
         idempotency_key=cart.checkout_key,
         user_id=owner.user_id,
         cart_id=cart.id,
@@ -227,7 +246,7 @@ def _order_line(place: int, line: CartLine) -> dict[str, Any]:
     }
 
 
-def _insert(order: Order, lines: Sequence[dict[str, Any]], at: datetime) -> Order:
+def insert_order(order: Order, lines: Sequence[dict[str, Any]], at: datetime) -> Order:
     """Insert the order; the one that was there first when its key is taken. A number that is taken is drawn again."""
     for _ in range(_NUMBER_TRIES):
         fault("place-before-insert")
@@ -238,13 +257,13 @@ def _insert(order: Order, lines: Sequence[dict[str, Any]], at: datetime) -> Orde
                 db.session.execute(insert(OrderLine), [{**line, "order_id": order.id} for line in lines])
                 _freeze_contents(order)
         except IntegrityError as error:
-            winner = _order_of_key(order.idempotency_key)
+            winner = find_by_key(order.idempotency_key)
             if winner is not None:
                 return winner
             if not _number_is_taken(order.number):
                 # A package was deleted between reading the cart and now.
                 raise CartNeedsAttention from error
-            order.number = _new_number(at)
+            order.number = new_number(at)
         else:
             return order
     raise RuntimeError("no free order number was found")
@@ -265,18 +284,23 @@ def _number_is_taken(number: str) -> bool:
     return db.session.scalar(select(Order.id).where(Order.number == number)) is not None
 
 
-def _new_number(at: datetime) -> str:
+def new_number(at: datetime) -> str:
     """ORD-20260121-A3F9: the day in the business's own time zone and four random characters."""
     day = at.astimezone(ZoneInfo(settings.current().business_timezone))
     suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
     return f"ORD-{day:%Y%m%d}-{suffix}"
 
 
-def _open_session(order: Order, names: Sequence[str], at: datetime) -> PaymentSession:
+def open_session(order: Order, names: Sequence[str], at: datetime, amount_minor: int | None = None) -> PaymentSession:
+    """A payment of that amount, without one of all that is left."""
+    asked_minor = order.rest_minor if amount_minor is None else amount_minor
+    later_minor = order.rest_minor - asked_minor
     return create_session(
         purpose=PURPOSE,
         subject_id=order.id,
-        amount=Money(order.total_minor - order.paid_minor, order.currency),
+        amount=Money(asked_minor, order.currency),
+        # The invoice says what is left to pay after this one.
+        details={"rest_minor": later_minor} if later_minor else None,
         description=f"{order.number}: {', '.join(names)}",
         success_url=return_url(order.number),
         cancel_url=cancel_url(order.number),

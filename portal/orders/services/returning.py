@@ -24,7 +24,7 @@ from portal.orders.models import (
     PaymentStatus,
 )
 from portal.orders.queries import returned_line_ids
-from portal.orders.services.fulfilling import enrol, locked_order
+from portal.orders.services.fulfilling import enrol, locked_order, pays_in_full
 from portal.payments import Returned
 from portal.payments.models import PaymentSession
 
@@ -42,7 +42,7 @@ def return_money(session: PaymentSession, returned: Returned, *, at: datetime) -
     if returned.amount_minor < 0:
         _restore(order, returned.refund_id, by=by, at=at)
     elif not returned.keeps_access:
-        _take_back(order, returned, by=by, at=at)
+        _take_back(order, returned, is_whole=pays_in_full(session, order), by=by, at=at)
     after = {"refunded_minor": order.refunded_minor, "payment_status": order.payment_status}
     audit.record("order.money_returned", actor=by, subject=f"orders:{order.id}", before=before, after=after)
 
@@ -56,11 +56,13 @@ def _status_of(order: Order) -> PaymentStatus:
     return PaymentStatus.PAID if order.paid_minor >= order.total_minor else PaymentStatus.PARTIAL
 
 
-def _take_back(order: Order, returned: Returned, *, by: str, at: datetime) -> None:
+def _take_back(order: Order, returned: Returned, *, is_whole: bool, by: str, at: datetime) -> None:
     is_all = order.payment_status is PaymentStatus.REFUNDED
+    # The lines of a part's invoice are none of the order's.
+    positions = returned.positions if is_whole else frozenset()
     gone = returned_line_ids([line.id for line in order.lines])
     for number, line in enumerate(order.lines, start=1):
-        is_meant = is_all or number in returned.positions
+        is_meant = is_all or number in positions
         if line.kind is LineKind.PACKAGE and is_meant and line.id not in gone:
             had_access = order.status is OrderStatus.FULFILLED
             if had_access:
@@ -69,7 +71,7 @@ def _take_back(order: Order, returned: Returned, *, by: str, at: datetime) -> No
                 LineReturn(
                     order_line_id=line.id,
                     refund_id=returned.refund_id,
-                    is_named=number in returned.positions,
+                    is_named=number in positions,
                     had_access=had_access,
                     returned_at=at,
                 )

@@ -31,6 +31,12 @@ class Outcome(StrEnum):
     REFUND_FAILED = "refund_failed"  # May follow REFUNDED: the bank sent the money back.
     DISPUTED = "disputed"  # Also when it changes while it is open; `detail` is the buyer's reason.
     DISPUTE_CLOSED = "dispute_closed"  # `detail` says how: won, lost or withdrawn.
+    # What becomes of a subscription, named by `subscription_reference`. A renewal that went well is PAID.
+    RENEWAL_FAILED = "renewal_failed"  # `due_at`: when the provider tries again, if it says so.
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_RESUMED = "subscription_resumed"
+    SUBSCRIPTION_ENDED = "subscription_ended"  # Nothing is charged for it any more.
+    NEWS = "news"  # Not about money: `subject_reference` names a thing of another domain; see payments/listening.py.
     IGNORED = "ignored"  # Understood, and changes nothing.
 
 
@@ -55,6 +61,7 @@ class Capabilities:
     repeats_start: bool = True  # A repeated `start` gives the same page; else it raises AlreadyStarted.
     currencies: frozenset[str] | None = None  # Where the account decides; None leaves it to the registry's row.
     expire: bool = True  # `expire` closes a page; else it stays open until the time it was started with, or for ever.
+    recurring: bool = False  # Takes `StartRequest.every_months`, and is a `TakesSubscriptions`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,8 @@ class StartRequest:
     # When the attempt was recorded: no call for it is older. For providers without keys, which must look first whether
     # an earlier call opened a page.
     begun_at: datetime | None = None
+    # The buyer agrees to pay the amount now and again every so many months, until somebody ends it; None for once.
+    every_months: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,10 @@ class NormalisedEvent:
     # business key of the form `<provider>:<id>:<fact>`.
     subject_reference: str | None = None
     refund_key: str | None = None  # `RefundRequest.idempotency_key` of a refund we asked for, where it comes back.
-    due_at: datetime | None = None  # Until when a dispute must be answered.
+    due_at: datetime | None = None  # Until when a dispute must be answered, or when a failed renewal is tried again.
+    # The provider's id of the subscription, in every fact about one. The first payment's and each renewal's are told
+    # apart by the core: the first settles the session that was started, the others have sessions of their own.
+    subscription_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +304,22 @@ class Provider(Protocol):
         `fetch` then tells how that went. Without the capability `expire` an open page is left open, which is refused
         with reason "cannot_expire".
         """
+
+
+@runtime_checkable
+class TakesSubscriptions(Protocol):
+    """A provider that charges again by itself, every so many months, what a buyer agreed to once."""
+
+    def cancel_subscription(self, reference: str) -> None:
+        """Have it charge no more: when this returns, nothing further is taken. What was paid stays paid. Repeating is
+        harmless.
+
+        Raises ProviderUnavailable (unknown), or ProviderRejected when it does not know the subscription.
+        """
+
+    def fetch_subscription(self, reference: str) -> FetchResult:
+        """Ask how a subscription stands: its newest charge, and whether it goes on, with the business keys that their
+        webhooks would have. Raises ProviderUnavailable, or ProviderRejected when it does not know the reference."""
 
 
 @runtime_checkable

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from portal.core.tls import tls_context
+
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 # The longest answer anybody has a reason to give; a list of two thousand blocks' events fits.
 LARGEST_ANSWER = 8 * 1024 * 1024
@@ -46,7 +48,10 @@ class Caller:
         """`timeout` is for connecting and for each wait afterwards, in seconds."""
         connect, read = timeout
         self._client = httpx.Client(
-            base_url=base_url, headers=dict(headers), timeout=httpx.Timeout(read, connect=connect)
+            base_url=base_url,
+            headers=dict(headers),
+            timeout=httpx.Timeout(read, connect=connect),
+            verify=tls_context(),
         )
         # Providers live as long as their application; whoever drops one drops its connections.
         weakref.finalize(self, self._client.close)

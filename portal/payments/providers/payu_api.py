@@ -13,6 +13,7 @@ import httpx
 import structlog
 from flask_babel import lazy_gettext as _l
 
+from portal.core.tls import tls_context
 from portal.payments.providers.base import InvalidPayload, ProviderRejected, ProviderUnavailable
 from portal.payments.providers.payloads import Fields, parse_object
 
@@ -83,6 +84,7 @@ class PayUApi:
         self._client = httpx.Client(
             base_url=url,
             timeout=httpx.Timeout(read, connect=connect),
+            verify=tls_context(),
             # PayU answers a new order with 302 and JSON: whoever followed it would throw the order's id away.
             follow_redirects=False,
             # A connection that PayU has closed meanwhile would make an order's fate unknown, to save 100 ms.

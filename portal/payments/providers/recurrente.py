@@ -51,6 +51,7 @@ from portal.payments.providers.recurrente_events import (
     checkout_state,
     marks_of,
     read_event,
+    subscription_state,
 )
 from portal.payments.providers.signing import usable_secrets
 
@@ -94,7 +95,7 @@ class RecurrenteProvider:
     name = "recurrente"
     title = "Recurrente"
     capabilities = Capabilities(
-        refund=True, partial_refund=False, fetch=True, methods=("card", "transfer"), expire=False
+        refund=True, partial_refund=False, fetch=True, methods=("card", "transfer"), expire=False, recurring=True
     )
 
     def __init__(
@@ -153,15 +154,20 @@ class RecurrenteProvider:
 
     def _values(self, request: StartRequest, amount: str) -> dict[str, Any]:
         closes_at = request.expires_at.replace(microsecond=0).isoformat()
+        item: dict[str, Any] = {
+            "name": request.description[:_LONGEST_NAME],
+            "amount_in_cents": request.amount.amount_minor,
+            "currency": request.amount.currency,
+            "quantity": 1,
+        }
+        if request.every_months is not None:
+            item |= {
+                "charge_type": "recurring",
+                "billing_interval": "month",
+                "billing_interval_count": request.every_months,
+            }
         return {
-            "items": [
-                {
-                    "name": request.description[:_LONGEST_NAME],
-                    "amount_in_cents": request.amount.amount_minor,
-                    "currency": request.amount.currency,
-                    "quantity": 1,
-                }
-            ],
+            "items": [item],
             "success_url": request.success_url,
             "cancel_url": request.cancel_url,
             "expires_at": closes_at,
@@ -185,6 +191,26 @@ class RecurrenteProvider:
         with _translated("fetch"):
             checkout = self._api.get_checkout(attempt_reference)
             return checkout_state(checkout, at=self._now(), is_test=self._is_test)
+
+    def fetch_subscription(self, reference: str) -> FetchResult:
+        """Ask how a subscription stands; which charges it had is not told.
+
+        Raises ProviderUnavailable or ProviderRejected.
+        """
+        with _translated("fetch"):
+            return subscription_state(self._api.get_subscription(reference), is_test=self._is_test)
+
+    def cancel_subscription(self, reference: str) -> None:
+        """End a subscription now. Raises ProviderUnavailable or ProviderRejected."""
+        try:
+            with _translated("cancel"):
+                self._api.delete_subscription(reference)
+        except ProviderRejected as refusal:
+            if refusal.reason not in ("resource_missing", "refused"):
+                raise
+            # It may have ended before.
+            if self.fetch_subscription(reference).outcome is not Outcome.SUBSCRIPTION_ENDED:
+                raise
 
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give a whole payment back. Raises ProviderUnavailable or ProviderRejected.

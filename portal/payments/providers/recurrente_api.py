@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import structlog
 
+from portal.core.tls import tls_context
 from portal.payments.providers.base import InvalidPayload, ProviderRejected, ProviderUnavailable
 from portal.payments.providers.payloads import Fields, parse_object
 
@@ -36,6 +37,7 @@ class RecurrenteApi:
             base_url=url.rstrip("/"),
             headers={**keys, "Accept": "application/json"},
             timeout=httpx.Timeout(read, connect=connect),
+            verify=tls_context(),
             follow_redirects=False,
             # A proxy of the environment would see the keys.
             trust_env=False,
@@ -66,6 +68,14 @@ class RecurrenteApi:
     def create_refund(self, payment_reference: str) -> Fields:
         """POST /refunds: the whole payment."""
         return self._object("refund", "POST", "/refunds", {"payment_intent_id": payment_reference})
+
+    def get_subscription(self, reference: str) -> Fields:
+        """GET /subscriptions/{id}."""
+        return self._object("fetch", "GET", f"/subscriptions/{_safe(reference)}")
+
+    def delete_subscription(self, reference: str) -> None:
+        """DELETE /subscriptions/{id}; what it answers with is not documented."""
+        self._send("cancel", "DELETE", f"/subscriptions/{_safe(reference)}")
 
     def _object(self, action: str, method: str, path: str, values: Mapping[str, Any] | None = None) -> Fields:
         answer = self._send(action, method, path, values=values)

@@ -44,23 +44,31 @@ _OF_INTENTS = {
     "canceled": Outcome.HINT,
     "cancelled": Outcome.HINT,
 }
-# What the events of a subscription say, in the words that a subscription of ours will have. Each with every name that
-# is documented, or was ever said to be sent.
+# What the events of a subscription say. Each with every name that is documented, or was ever said to be sent. That one
+# began, its first payment says.
 _OF_SUBSCRIPTIONS = {
-    "subscription.create": "activated",
-    "subscription.activated": "activated",
-    "subscription.reactivate": "resumed",
-    "subscription.unpause": "resumed",
-    "subscription.pause": "suspended",
-    "subscription.paused": "suspended",
-    "subscription.past_due": "payment_failed",
-    "subscription.payment_failed": "payment_failed",
-    "subscription.payment_succeeded": "payment_succeeded",
-    "subscription.cancel": "cancelled",
-    "subscription.cancelled": "cancelled",
-    "setup_intent.succeeded": "activated",
-    "setup_intent.cancelled": "cancelled",
-    "setup_intent.canceled": "cancelled",
+    "subscription.create": Outcome.IGNORED,
+    "subscription.activated": Outcome.IGNORED,
+    "subscription.reactivate": Outcome.SUBSCRIPTION_RESUMED,
+    "subscription.unpause": Outcome.SUBSCRIPTION_RESUMED,
+    "subscription.pause": Outcome.SUBSCRIPTION_PAUSED,
+    "subscription.paused": Outcome.SUBSCRIPTION_PAUSED,
+    "subscription.past_due": Outcome.RENEWAL_FAILED,
+    "subscription.payment_failed": Outcome.RENEWAL_FAILED,
+    "subscription.payment_succeeded": Outcome.PAID,
+    "subscription.cancel": Outcome.SUBSCRIPTION_ENDED,
+    "subscription.cancelled": Outcome.SUBSCRIPTION_ENDED,
+    "setup_intent.succeeded": Outcome.IGNORED,
+    "setup_intent.cancelled": Outcome.SUBSCRIPTION_ENDED,
+    "setup_intent.canceled": Outcome.SUBSCRIPTION_ENDED,
+}
+# How a subscription stands, when it is asked.
+_STATES = {
+    "past_due": Outcome.RENEWAL_FAILED,
+    "paused": Outcome.SUBSCRIPTION_PAUSED,
+    "cancelled": Outcome.SUBSCRIPTION_ENDED,
+    "canceled": Outcome.SUBSCRIPTION_ENDED,
+    "unable_to_start": Outcome.SUBSCRIPTION_ENDED,
 }
 _REFUND_FAILED = frozenset({"failed", "canceled", "cancelled", "rejected"})
 _DISPUTE_OPEN = frozenset({"", "open", "pending", "in_review", "under_review", "needs_response"})
@@ -78,7 +86,7 @@ def read_event(webhook_id: str, body: bytes, *, is_test: bool) -> ParsedWebhook:
     if family in _FAMILIES and suffix in _OF_INTENTS:
         fact = _intent(thing, _OF_INTENTS[suffix], event_type, is_unified=family == _UNIFIED)
     elif event_type in _OF_SUBSCRIPTIONS:
-        fact = _subscription(thing, _OF_SUBSCRIPTIONS[event_type])
+        fact = _subscription(thing, _OF_SUBSCRIPTIONS[event_type], event_type)
     else:
         meaning = _OTHERS.get(event_type)
         if meaning is None:
@@ -99,9 +107,8 @@ def is_test_of(thing: Fields, *, default: bool) -> bool:
 
 
 def _intent(thing: Fields, outcome: Outcome, event_type: str, *, is_unified: bool) -> NormalisedEvent:
-    if _paymentable(thing) == _SUBSCRIPTION:
-        word = {Outcome.PAID: "payment_succeeded", Outcome.HINT: "payment_failed"}.get(outcome, "payment_pending")
-        return _subscription(thing, word)
+    if _paid_for(thing) is not None:
+        return _subscription(thing, Outcome.RENEWAL_FAILED if outcome is Outcome.HINT else outcome, event_type)
     checkout = _part(thing, "checkout")
     payment = payment_of(thing)
     amount, currency = thing.optional_whole("amount_in_cents"), _currency(thing)
@@ -140,27 +147,65 @@ def _part(thing: Fields, key: str) -> Fields | None:
         return Fields({"id": reference}) if reference else None
 
 
-def _paymentable(thing: Fields) -> str | None:
+def _paid_for(thing: Fields) -> str | None:
+    """The subscription that a payment was for; None for what is paid once."""
     payment = _part(thing, "payment")
     paid_for = payment.optional_fields("paymentable") if payment else None
-    return paid_for.optional_text("type") if paid_for else None
+    if paid_for is None or paid_for.optional_text("type") != _SUBSCRIPTION:
+        return None
+    return paid_for.optional_text("id")
 
 
-def _subscription(thing: Fields, word: str) -> NormalisedEvent:
-    """Nothing is sold by subscription yet, so it is kept and changes nothing. The samples spell its key in two ways."""
+def _subscription(thing: Fields, outcome: Outcome, event_type: str) -> NormalisedEvent:
+    """A fact about a subscription: its payments, and what becomes of it. The samples spell its key in two ways.
+
+    Its own events carry no metadata, so our session is found by its id, which its first payment told.
+    """
     named = _part(thing, "subscription") or _part(thing, "suscription")
-    payment = _part(thing, "payment")
-    paid_for = payment.optional_fields("paymentable") if payment else None
-    own = thing.optional_text("id")
-    reference = (named.optional_text("id") if named else None) or (paid_for.optional_text("id") if paid_for else None)
-    if own is not None and own.startswith("su_"):
-        reference = own
-    return NormalisedEvent(
-        outcome=Outcome.IGNORED,
-        attempt_reference=_checkout_id(thing),
-        payment_reference=payment_of(thing),
-        detail=f"subscription.{word} {reference or 'without an id'}",
+    own = thing.optional_text("id") or ""
+    reference = own if own.startswith("su_") else (named.optional_text("id") if named else None) or _paid_for(thing)
+    checkout, payment = _part(thing, "checkout"), payment_of(thing)
+    amount, currency = thing.optional_whole("amount_in_cents"), _currency(thing)
+    is_named = payment not in (None, reference) and (
+        not event_type.startswith(f"{_UNIFIED}.") or _PAYMENT_ID.fullmatch(payment or "") is not None
     )
+    is_known = is_named and amount is not None and currency is not None
+    if reference is None or outcome is Outcome.PENDING or (outcome is Outcome.PAID and not is_known):
+        outcome = Outcome.IGNORED
+    is_paid = outcome is Outcome.PAID
+    subject = payment if is_paid else reference
+    return NormalisedEvent(
+        outcome=outcome,
+        session_id=_ours(checkout, SESSION_KEY),
+        attempt_reference=checkout.optional_text("id") if checkout else None,
+        payment_reference=payment if is_paid else None,
+        business_key=None if outcome is Outcome.IGNORED else f"recurrente:{subject}:{outcome}",
+        amount_minor=amount if is_paid else None,
+        currency=currency if is_paid else None,
+        detail=thing.optional_text("failure_reason", longest=_LONGEST_VALUE) or event_type,
+        attempt=_attempt(checkout),
+        subscription_reference=reference,
+    )
+
+
+def subscription_state(subscription: Fields, *, is_test: bool) -> FetchResult:
+    """How a subscription stands. Its charges are not told: only events name them. Raises InvalidPayload."""
+    status, reference = subscription.text("status"), subscription.text("id")
+    outcome = _STATES.get(status)
+    if outcome is None:
+        if status != "active":
+            log.warning("recurrente.unknown_status", status=status, subscription=reference)
+        return FetchResult(Outcome.PENDING, None, status)
+    fact = NormalisedEvent(
+        outcome=outcome,
+        business_key=f"recurrente:{reference}:{outcome}",
+        is_test=is_test_of(subscription, default=is_test),
+        detail=status,
+        subscription_reference=reference,
+    )
+    # It may be late, or paused, more than once.
+    period = subscription.optional_text("current_period_end") or ""
+    return FetchResult(outcome, fact, f"{status} {period}".strip())
 
 
 def _refund(thing: Fields) -> NormalisedEvent:
@@ -255,6 +300,7 @@ def _checkout_fact(checkout: Fields, outcome: Outcome, is_test: bool) -> Normali
         session_id=_ours(checkout, SESSION_KEY),
         attempt_reference=reference,
         payment_reference=named,
+        subscription_reference=_paid_for(checkout),
         business_key=f"recurrente:{named or reference}:{outcome}",
         amount_minor=amount,
         currency=currency,
@@ -273,11 +319,6 @@ def _amount_of(checkout: Fields, intent: Fields | None) -> tuple[int | None, str
             return amount, currency
     asked = _AMOUNT.fullmatch(_ours(checkout, AMOUNT_KEY) or "")
     return (int(asked[1]), asked[2]) if asked else (None, None)
-
-
-def _checkout_id(thing: Fields) -> str | None:
-    checkout = _part(thing, "checkout")
-    return checkout.optional_text("id") if checkout else None
 
 
 def _ours(checkout: Fields | None, key: str) -> str | None:

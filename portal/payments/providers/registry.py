@@ -197,13 +197,19 @@ class Registry:
             raise UnknownProvider
         return provider
 
-    def for_checkout(self, currency: str, mode: str | None = None) -> tuple[Provider, ...]:
-        """Those that take this currency in this mode (by default the installation's), in the order to show them."""
+    def for_checkout(
+        self, currency: str, mode: str | None = None, *, is_recurring: bool = False
+    ) -> tuple[Provider, ...]:
+        """Those that take this currency in this mode (by default the installation's), in the order to show them;
+        with `is_recurring` those that charge again by themselves."""
         wanted = mode or self._mode
         return tuple(
-            self._providers[name]
-            for name, row in self._rows.items()
-            if row.takes(currency) and _is_agreed(self._providers[name], currency) and self.mode_of(name) == wanted
+            provider
+            for name, provider in self._providers.items()
+            if self._rows[name].takes(currency)
+            and _is_agreed(provider, currency)
+            and self.mode_of(name) == wanted
+            and (provider.capabilities.recurring or not is_recurring)
         )
 
     def methods(self, name: str, currency: str) -> tuple[str, ...]:

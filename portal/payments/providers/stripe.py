@@ -1,13 +1,13 @@
 """Stripe: Checkout's hosted page for cards and BLIK, through the official SDK.
 
-Webhooks are read in `stripe_events.py`. The SDK is pinned because it fixes the API version, and so the shapes we
-read; the webhook endpoint at Stripe must be made with the same version, `stripe.api_version`.
+Webhooks are read in `stripe_events.py`, answers in `stripe_states.py`. The SDK is pinned because it fixes the API
+version, and so the shapes we read; the webhook endpoint at Stripe must be made with the same version,
+`stripe.api_version`.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from portal.payments.providers.base import (
     Capabilities,
     FetchResult,
     InvalidPayload,
-    Outcome,
     ParsedWebhook,
     ProviderRejected,
     ProviderUnavailable,
@@ -41,17 +40,23 @@ from portal.payments.providers.stripe_events import (
     EVENT_TYPES,
     REFUND_KEY,
     SESSION_KEY,
-    intent_fact,
     parse_event,
     power_of_ten,
-    session_fact,
     stripe_digits,
     verify,
+)
+from portal.payments.providers.stripe_states import (
+    ENDED,
+    PAYMENTS,
+    intent_state,
+    invoice_state,
+    session_state,
+    subscription_state,
 )
 
 if TYPE_CHECKING:
     from stripe.params import RefundCreateParams
-    from stripe.params.checkout import SessionCreateParams
+    from stripe.params.checkout import SessionCreateParams, SessionCreateParamsLineItemPriceData
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +108,7 @@ class StripeProvider:
     name = "stripe"
     title = "Stripe"
     # Which of these a buyer is offered is set in Stripe's dashboard, and depends on currency, amount and country.
-    capabilities = Capabilities(refund=True, partial_refund=True, fetch=True, methods=("card", "blik"))
+    capabilities = Capabilities(refund=True, partial_refund=True, fetch=True, methods=("card", "blik"), recurring=True)
 
     def __init__(
         self,
@@ -170,12 +175,37 @@ class StripeProvider:
         return {"Content-Type": "application/json", "Stripe-Signature": f"t={int(at.timestamp())},v1={PLACEHOLDER}"}
 
     def fetch(self, attempt_reference: str) -> FetchResult:
-        """Ask how a Checkout Session stands, or a PaymentIntent. Raises ProviderUnavailable or ProviderRejected."""
+        """Ask how a Checkout Session stands, or a PaymentIntent, or an Invoice of a subscription.
+
+        Raises ProviderUnavailable or ProviderRejected.
+        """
         with _translated("fetch"):
             if attempt_reference.startswith("pi_"):
                 intent = self._client.v1.payment_intents.retrieve(attempt_reference, {"expand": ["latest_charge"]})
-                return _intent_state(_fields(intent))
-            return _session_state(self._session(attempt_reference))
+                return intent_state(_fields(intent))
+            if attempt_reference.startswith("in_"):
+                invoice = self._client.v1.invoices.retrieve(attempt_reference, {"expand": list(PAYMENTS)})
+                return invoice_state(_fields(invoice))
+            return session_state(self._session(attempt_reference))
+
+    def fetch_subscription(self, reference: str) -> FetchResult:
+        """Ask how a subscription stands. Raises ProviderUnavailable or ProviderRejected."""
+        expand = ["latest_invoice", *(f"latest_invoice.{name}" for name in PAYMENTS)]
+        with _translated("fetch"):
+            return subscription_state(_fields(self._client.v1.subscriptions.retrieve(reference, {"expand": expand})))
+
+    def cancel_subscription(self, reference: str) -> None:
+        """End a subscription now, without a credit for the rest of the month.
+
+        Raises ProviderUnavailable or ProviderRejected.
+        """
+        try:
+            with _translated("cancel"):
+                self._client.v1.subscriptions.cancel(reference)
+        except ProviderRejected as refusal:
+            # One that was cancelled before is unknown to this call, and not to the other.
+            if refusal.reason != "resource_missing" or self.fetch_subscription(reference).outcome is not ENDED:
+                raise
 
     def refund(self, request: RefundRequest) -> RefundResult:
         """Refund a PaymentIntent, in whole or in part. Raises ProviderUnavailable or ProviderRejected."""
@@ -235,31 +265,39 @@ class StripeProvider:
 
     def _session(self, reference: str) -> Fields:
         return _fields(
-            self._client.v1.checkout.sessions.retrieve(reference, {"expand": ["payment_intent.latest_charge"]})
+            self._client.v1.checkout.sessions.retrieve(
+                reference,
+                {"expand": ["payment_intent.latest_charge", "invoice", *(f"invoice.{name}" for name in PAYMENTS)]},
+            )
         )
 
     def _session_params(self, request: StartRequest) -> "SessionCreateParams":
         marks = {SESSION_KEY: request.session_id, ATTEMPT_KEY: str(request.attempt)}
+        price: SessionCreateParamsLineItemPriceData = {
+            "currency": request.amount.currency.lower(),
+            "unit_amount": _to_stripe_amount(request.amount),
+            "product_data": {"name": request.description[:_LONGEST_DESCRIPTION]},
+        }
         params: SessionCreateParams = {
             "mode": "payment",
-            "line_items": [
-                {
-                    "price_data": {
-                        "currency": request.amount.currency.lower(),
-                        "unit_amount": _to_stripe_amount(request.amount),
-                        "product_data": {"name": request.description[:_LONGEST_DESCRIPTION]},
-                    },
-                    "quantity": 1,
-                }
-            ],
+            "line_items": [{"price_data": price, "quantity": 1}],
             # Nobody is charged in another currency than the one on our page and our invoice.
             "adaptive_pricing": {"enabled": False},
             "success_url": request.success_url,
             "cancel_url": request.cancel_url,
             "client_reference_id": request.session_id,
             "metadata": {**_storable(request.metadata), **marks},
-            "payment_intent_data": {"description": request.description[:_LONGEST_DESCRIPTION], "metadata": marks},
         }
+        if request.every_months is None:
+            params["payment_intent_data"] = {
+                "description": request.description[:_LONGEST_DESCRIPTION],
+                "metadata": marks,
+            }
+        else:
+            params["mode"] = "subscription"
+            price["recurring"] = {"interval": "month", "interval_count": request.every_months}
+            # Comes back in each of the subscription's invoices.
+            params["subscription_data"] = {"metadata": marks}
         if request.customer_email:
             params["customer_email"] = request.customer_email
         if request.locale in _LOCALES:
@@ -288,52 +326,6 @@ def _storable(metadata: Mapping[str, str]) -> dict[str, str]:
         if 0 < len(key) <= _LONGEST_METADATA_KEY and not set(key) & set("[]") and value
     }
     return dict(islice(kept.items(), _MOST_METADATA))
-
-
-def _session_state(session: Fields) -> FetchResult:
-    status, payment_status = session.optional_text("status"), session.text("payment_status")
-    intent = session.optional_fields("payment_intent")
-    intent_status = intent.text("status") if intent else None
-    raw_status = "/".join(filter(None, (status, payment_status, intent_status)))
-    is_settled = status == "complete" and payment_status in ("paid", "no_payment_required")
-    if is_settled or intent_status == "succeeded":
-        # An open session may say `no_payment_required` as well, but money that is here counts whatever the page says.
-        outcome = Outcome.PAID
-    elif status == "expired":
-        outcome = Outcome.FAILED
-    elif status == "complete" and intent_status in ("requires_payment_method", "canceled"):
-        outcome = Outcome.FAILED  # A slow payment method was refused after the page was closed.
-    elif status == "complete":
-        outcome = Outcome.PENDING
-    else:
-        return FetchResult(Outcome.PENDING, None, raw_status)
-    fact = replace(
-        session_fact(session, outcome, detail=raw_status),
-        is_test=_is_test(session),
-        occurred_at=_charged_at(intent) if outcome is Outcome.PAID else None,
-    )
-    return FetchResult(outcome, fact, raw_status)
-
-
-def _intent_state(intent: Fields) -> FetchResult:
-    status = intent.text("status")
-    outcome = {"succeeded": Outcome.PAID, "canceled": Outcome.FAILED}.get(status, Outcome.PENDING)
-    if outcome is not Outcome.PAID:
-        return FetchResult(outcome, None, status)
-    fact = intent_fact(intent, Outcome.PAID, detail=status)
-    if fact is not None:
-        fact = replace(fact, is_test=_is_test(intent), occurred_at=_charged_at(intent))
-    return FetchResult(outcome, fact, status)
-
-
-def _is_test(thing: Fields) -> bool | None:
-    livemode = thing.optional_flag("livemode")
-    return None if livemode is None else not livemode
-
-
-def _charged_at(intent: Fields | None) -> datetime | None:
-    charge = intent.optional_fields("latest_charge") if intent else None
-    return charge.optional_time("created") if charge else None
 
 
 def _fields(answer: Any) -> Fields:

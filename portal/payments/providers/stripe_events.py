@@ -177,6 +177,9 @@ def _money(thing: Fields, field: str, *, is_needed: bool = True) -> tuple[int | 
 def _completed(session: Fields) -> NormalisedEvent | None:
     """The buyer finished the page: the money is here, or still on its way."""
     mode, status = session.text("mode"), session.text("payment_status")
+    if mode == "subscription" and status == "paid":
+        # Which payment it was, the invoice knows, and tells when it is asked.
+        return _hint(session_fact(session, Outcome.IGNORED, detail="a subscription began"))
     if mode != "payment":
         return session_fact(session, Outcome.IGNORED, detail=f"mode {mode}")
     if status == "unpaid":
@@ -187,6 +190,69 @@ def _completed(session: Fields) -> NormalisedEvent | None:
         return session_fact(session, Outcome.PAID, detail="no payment required")
     log.warning("stripe.unknown_payment_status", payment_status=status, session=session.text("id"))
     return session_fact(session, Outcome.IGNORED, detail=f"unknown payment_status {status}")
+
+
+def _hint(fact: NormalisedEvent | None) -> NormalisedEvent | None:
+    """The fact as a hint that has the provider asked; None for what is not ours."""
+    if fact is None or fact.session_id is None:
+        return None
+    return replace(fact, outcome=Outcome.HINT, business_key=None, amount_minor=None, currency=None)
+
+
+def invoice_fact(invoice: Fields, outcome: Outcome, *, detail: str | None = None) -> NormalisedEvent | None:
+    """A fact about an invoice of a subscription that a checkout of ours began; None for any other invoice."""
+    parent = invoice.optional_fields("parent")
+    about = parent.optional_fields("subscription_details") if parent else None
+    session_id = _our_session(about) if about else None
+    if about is None or session_id is None:
+        return None
+    reference = invoice.text("id")
+    amount, currency = _money(invoice, "amount_paid" if outcome is Outcome.PAID else "amount_due")
+    return NormalisedEvent(
+        outcome=outcome,
+        session_id=session_id,
+        attempt_reference=reference,
+        business_key=f"stripe:{reference}:{outcome}",
+        amount_minor=amount,
+        currency=currency,
+        detail=detail,
+        attempt=_attempt(about),
+        subscription_reference=about.optional_reference("subscription"),
+    )
+
+
+def _invoice_paid(invoice: Fields) -> NormalisedEvent | None:
+    return _hint(invoice_fact(invoice, Outcome.IGNORED, detail="an invoice of a subscription was paid"))
+
+
+def renewal_failed(invoice: Fields) -> NormalisedEvent | None:
+    """A charge that did not go through. While the buyer is on the first page, it is one try of several there."""
+    fact = invoice_fact(invoice, Outcome.RENEWAL_FAILED, detail=invoice.optional_text("billing_reason"))
+    if fact is None:
+        return None
+    if invoice.optional_text("billing_reason") == "subscription_create":
+        return replace(fact, outcome=Outcome.IGNORED, business_key=None)
+    tries = invoice.optional_whole("attempt_count") or 0
+    return replace(
+        fact,
+        attempt_reference=None,
+        business_key=f"stripe:{invoice.text('id')}:failed:{tries}",
+        due_at=invoice.optional_time("next_payment_attempt"),
+        subject_reference=invoice.text("id"),
+    )
+
+
+def subscription_ended(subscription: Fields) -> NormalisedEvent:
+    """A subscription that is charged no more, whoever ended it: us, the buyer's bank, or somebody at the dashboard."""
+    details = subscription.optional_fields("cancellation_details")
+    return NormalisedEvent(
+        outcome=Outcome.SUBSCRIPTION_ENDED,
+        session_id=_our_session(subscription),
+        business_key=f"stripe:{subscription.text('id')}:cancelled",
+        detail=details.optional_text("reason") if details else None,
+        subscription_reference=subscription.text("id"),
+        occurred_at=subscription.optional_time("ended_at"),
+    )
 
 
 def _async_succeeded(session: Fields) -> NormalisedEvent | None:
@@ -275,6 +341,10 @@ _MEANINGS: Mapping[str, Callable[[Fields], NormalisedEvent | None]] = {
     "payment_intent.processing": _intent_processing,
     "payment_intent.succeeded": _intent_succeeded,
     "payment_intent.payment_failed": _intent_declined,
+    "invoice.paid": _invoice_paid,
+    "invoice.payment_succeeded": _invoice_paid,
+    "invoice.payment_failed": renewal_failed,
+    "customer.subscription.deleted": subscription_ended,
     "refund.created": _refund,
     "refund.updated": _refund,
     "refund.failed": _refund,

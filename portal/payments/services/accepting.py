@@ -12,9 +12,11 @@ from portal.core import queues
 from portal.core.db import UTCDateTime, db, hot_connection, unit_of_work
 from portal.core.faults import fault
 from portal.core.queues import QueueName
+from portal.payments.extension import find_listener
+from portal.payments.listening import Sender, Subject
 from portal.payments.models import EventStatus, ProviderEvent, SessionStatus
-from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook, Provider
-from portal.payments.services.settling import apply_event, to_mapping
+from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook
+from portal.payments.services.settling import apply_event, subject_of, to_mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ _FIND_BY_PAYMENT = (
     "SELECT s.public_id, s.status FROM payment_sessions s JOIN payments p ON p.session_id = s.id "
     "WHERE p.provider = :provider AND p.provider_reference = :payment LIMIT 1"
 )
+_FIND_BY_SUBSCRIPTION = (
+    "SELECT public_id, status FROM payment_sessions WHERE provider = :provider "
+    "AND subscription_reference = :subscription LIMIT 1"
+)
 _STORE = """
 WITH found AS ({find})
 INSERT INTO provider_events (provider, delivery_key, event_type, source, body, normalised, session_public_id,
@@ -68,13 +74,13 @@ RETURNING id, status, (SELECT status FROM found)
 """
 
 
-def accept_webhook(provider: Provider, headers: Mapping[str, str], body: bytes, *, at: datetime) -> Answer:
+def accept_webhook(sender: Sender, headers: Mapping[str, str], body: bytes, *, at: datetime) -> Answer:
     """Verify and store one delivery. Call it outside any transaction.
 
     Raises InvalidSignature or InvalidPayload; then nothing was stored.
     """
-    parsed = provider.parse_webhook(headers, body, at=at)
-    return store_event(provider.name, parsed, body.decode("utf-8"), source="webhook", at=at)
+    parsed = sender.parse_webhook(headers, body, at=at)
+    return store_event(sender.name, parsed, body.decode("utf-8"), source="webhook", at=at)
 
 
 def store_event(provider: str, parsed: ParsedWebhook, body: str, *, source: str, at: datetime) -> Answer:
@@ -84,7 +90,8 @@ def store_event(provider: str, parsed: ParsedWebhook, body: str, *, source: str,
     that be interrupted, the event waits in the inbox like any other.
     """
     fact = _telling(parsed)
-    names_session = fact is not None and fact.session_id is not None
+    standing = _standing_of_news(provider, fact)
+    otherwise, why = _unless_found(fact, standing)
     values = {
         "provider": provider,
         "delivery_key": parsed.delivery_key,
@@ -94,9 +101,10 @@ def store_event(provider: str, parsed: ParsedWebhook, body: str, *, source: str,
         "normalised": [to_mapping(one) for one in parsed.events],
         "session_id": fact.session_id[:64] if fact is not None and fact.session_id is not None else None,
         "reference": fact.attempt_reference if fact is not None else None,
-        "payment": fact.payment_reference if fact is not None else None,
-        "otherwise": (EventStatus.UNMATCHED if names_session else EventStatus.IGNORED).value,
-        "why": "no such payment session yet" if names_session else "not used, or names no payment session of ours",
+        "payment": subject_of(fact) if fact is not None else None,
+        "subscription": fact.subscription_reference if fact is not None else None,
+        "otherwise": otherwise.value,
+        "why": why,
         "at": at,
     }
     row = _insert(values, find=_how_to_find(fact))
@@ -104,6 +112,8 @@ def store_event(provider: str, parsed: ParsedWebhook, body: str, *, source: str,
     if row is None:
         return DUPLICATE
     event_id, status, session_status = row
+    if standing is Subject.OVER:
+        return _apply_now(event_id, at)
     if session_status in _FINAL and fact is not None:
         verdict = _apply_now(event_id, at)
         # What was reported, not asked for, conflicts with nothing the sender could mend by trying again.
@@ -113,10 +123,31 @@ def store_event(provider: str, parsed: ParsedWebhook, body: str, *, source: str,
     return _ANSWERS[EventStatus(status)]
 
 
+def _standing_of_news(provider: str, fact: NormalisedEvent | None) -> Subject | None:
+    """Whether news are about something that we have. Should it come a moment later, the sweeper matches them."""
+    if fact is None or fact.outcome is not Outcome.NEWS or fact.subject_reference is None:
+        return None
+    listener = find_listener(provider)
+    return listener.standing_of(fact.subject_reference) if listener is not None else None
+
+
+def _unless_found(fact: NormalisedEvent | None, standing: Subject | None) -> tuple[EventStatus, str | None]:
+    """How an event begins that names no payment session of ours, and why."""
+    if standing is not None:
+        return EventStatus.PENDING, None
+    if fact is not None and fact.outcome is Outcome.NEWS:
+        return EventStatus.UNMATCHED, "nothing of ours has this reference yet"
+    if fact is not None and fact.session_id is not None:
+        return EventStatus.UNMATCHED, "no such payment session yet"
+    return EventStatus.IGNORED, "not used, or names no payment session of ours"
+
+
 def _how_to_find(fact: NormalisedEvent | None) -> str:
     if fact is None or fact.session_id is not None:
         return _FIND_BY_ID
-    return _FIND_BY_REFERENCE if fact.attempt_reference is not None else _FIND_BY_PAYMENT
+    if fact.attempt_reference is not None:
+        return _FIND_BY_REFERENCE
+    return _FIND_BY_SUBSCRIPTION if fact.subscription_reference is not None else _FIND_BY_PAYMENT
 
 
 def _apply_now(event_id: int, at: datetime) -> Answer:
@@ -153,5 +184,5 @@ _STATEMENTS = {
     find: text(_STORE.format(find=find)).bindparams(
         bindparam("at", type_=UTCDateTime()), bindparam("normalised", type_=JSON())
     )
-    for find in (_FIND_BY_ID, _FIND_BY_REFERENCE, _FIND_BY_PAYMENT)
+    for find in (_FIND_BY_ID, _FIND_BY_REFERENCE, _FIND_BY_SUBSCRIPTION, _FIND_BY_PAYMENT)
 }

@@ -5,7 +5,7 @@ so that a poison event parks itself alone; savepoints for every event of every b
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,6 +15,7 @@ from portal.core import clock
 from portal.core.db import db, unit_of_work
 from portal.core.outbox import backoff
 from portal.core.state import transition
+from portal.payments.extension import current_listeners
 from portal.payments.models import EventStatus, PaymentSession, ProviderEvent
 from portal.payments.services.settling import apply_event
 
@@ -44,6 +45,7 @@ def _drain_batch() -> int:
         with unit_of_work():
             events = _claim(at)
             locked = _lock_sessions(events)
+            _lock_subjects(events)
             for event in events:
                 apply_event(event, at=at, locked=locked)
         return len(events)
@@ -52,6 +54,7 @@ def _drain_batch() -> int:
     with unit_of_work():
         events = _claim(at)
         locked = _lock_sessions(events)
+        _lock_subjects(events)
         for event in events:
             _apply_apart(event, at, locked)
     return len(events)
@@ -83,6 +86,13 @@ def _lock_sessions(events: Sequence[ProviderEvent]) -> dict[str, PaymentSession]
     return {session.public_id: session for session in sessions}
 
 
+def _lock_subjects(events: Sequence[ProviderEvent]) -> None:
+    """The same for what is not about money: each listener knows the order of its own things."""
+    for listener in current_listeners():
+        references = {event.payment_reference for event in events if event.provider == listener.name}
+        listener.lock(sorted(reference for reference in references if reference))
+
+
 def _apply_apart(event: ProviderEvent, at: datetime, locked: dict[str, PaymentSession]) -> None:
     event_id, attempts = event.id, event.attempts
     try:
@@ -107,7 +117,8 @@ def _park(event_id: int, attempts: int, error: Exception, at: datetime) -> None:
 
 
 def rematch_unmatched(*, at: datetime) -> int:
-    """Put unmatched events whose session exists by now back into the queue; returns how many."""
+    """Put unmatched events whose session, or other subject, exists by now back into the queue; returns how many."""
+    matched = 0
     with unit_of_work():
         ids = db.session.scalars(
             db.select(ProviderEvent.id)
@@ -115,11 +126,26 @@ def rematch_unmatched(*, at: datetime) -> int:
             .where(ProviderEvent.status == EventStatus.UNMATCHED, ProviderEvent.received_at > at - UNMATCHED_FOR)
             .limit(500)
         ).all()
-        for event_id in ids:
-            event = db.session.get_one(ProviderEvent, event_id)
-            transition(event, EventStatus.PENDING, by="job:sweeper", at=at, reason="its session exists now")
+        for event in [*(db.session.get_one(ProviderEvent, event_id) for event_id in ids), *_matched_news(at)]:
+            transition(event, EventStatus.PENDING, by="job:sweeper", at=at, reason="what it is about exists now")
             event.available_at = at
-    return len(ids)
+            matched += 1
+    return matched
+
+
+def _matched_news(at: datetime) -> Iterator[ProviderEvent]:
+    for listener in current_listeners():
+        waiting = db.session.scalars(
+            db.select(ProviderEvent)
+            .where(
+                ProviderEvent.provider == listener.name,
+                ProviderEvent.status == EventStatus.UNMATCHED,
+                ProviderEvent.received_at > at - UNMATCHED_FOR,
+            )
+            .limit(500)
+        ).all()
+        known = listener.known_among([event.payment_reference for event in waiting if event.payment_reference])
+        yield from (event for event in waiting if event.payment_reference in known)
 
 
 def run_again(event_id: int, *, by: str, at: datetime) -> None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from portal.payments.listening import Sender
 from portal.payments.providers.base import (
     InvalidPayload,
     InvalidSignature,
     ParsedWebhook,
-    Provider,
     Rereads,
     SignatureProblem,
 )
@@ -46,7 +46,7 @@ class Inspection:
         return self.problem is None or self.problem in _ONLY_TIME
 
 
-def inspect(provider: Provider, headers: Mapping[str, str], body: str, *, at: datetime) -> Inspection:
+def inspect(provider: Sender, headers: Mapping[str, str], body: str, *, at: datetime) -> Inspection:
     """Verify and read a pasted delivery. A browser sends CRLF for every end of a line, so the signature is tried with
     the ends of lines that JSON on the wire usually has, and with those as they came."""
     plain = body.replace("\r\n", "\n")
@@ -69,9 +69,7 @@ def _spellings(plain: str) -> Iterator[tuple[Mending, str]]:
         yield Mending.LINE_ENDS, plain.rstrip("\n").replace("\n", "\r\n")
 
 
-def _inspect(
-    provider: Provider, headers: Mapping[str, str], text: str, mending: Mending, *, at: datetime
-) -> Inspection:
+def _inspect(provider: Sender, headers: Mapping[str, str], text: str, mending: Mending, *, at: datetime) -> Inspection:
     body = text.encode("utf-8", "replace")
     try:
         parsed = provider.parse_webhook(headers, body, at=at)
@@ -83,7 +81,7 @@ def _inspect(
     return Inspection(None, None, None, mending, parsed, text)
 
 
-def _read(provider: Provider, body: bytes) -> tuple[str | None, ParsedWebhook | None]:
+def _read(provider: Sender, body: bytes) -> tuple[str | None, ParsedWebhook | None]:
     """What a body says that is not believed: why it cannot be read, or its facts."""
     if not isinstance(provider, Rereads):
         return None, None

@@ -10,12 +10,12 @@ from flask_babel import lazy_gettext as _l
 from portal.core.db import db
 from portal.core.errors import Conflict, PortalError
 from portal.core.rehearsal import Rehearsed, rehearse
-from portal.payments.extension import current_registry
+from portal.payments.extension import sender_of
 from portal.payments.models import EVENT_TRANSITIONS, EventStatus, PaymentSession, ProviderEvent
 from portal.payments.providers.base import InvalidPayload, NormalisedEvent, Outcome, ParsedWebhook, Rereads
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services import draining
-from portal.payments.services.settling import apply_event, facts_of, to_mapping
+from portal.payments.services.settling import apply_event, facts_of, subject_of, to_mapping
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ def read_again(event: ProviderEvent) -> Reading:
     """
     stored = tuple(facts_of(event))
     try:
-        provider = current_registry().get(event.provider)
+        provider = sender_of(event.provider)
     except UnknownProvider:
         return Reading(stored, is_fresh=False, problem="switched_off")
     if not isinstance(provider, Rereads):
@@ -174,7 +174,7 @@ def _keep_reading(event: ProviderEvent, facts: tuple[NormalisedEvent, ...]) -> N
     """What the inbox keeps of a reading, as it does when an event comes in."""
     telling = next((fact for fact in facts if fact.outcome is not Outcome.IGNORED), None)
     event.normalised = [to_mapping(fact) for fact in facts]
-    event.payment_reference = telling.payment_reference if telling is not None else None
+    event.payment_reference = subject_of(telling) if telling is not None else None
     named = telling.session_id if telling is not None else None
     if named is not None:
         known = db.session.scalar(db.select(PaymentSession.public_id).where(PaymentSession.public_id == named))

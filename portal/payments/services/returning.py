@@ -28,6 +28,7 @@ from portal.payments.refund_models import (
     RefundReason,
     RefundStatus,
 )
+from portal.payments.services import sales
 
 
 class NotThatMuchLeft(ValueError):
@@ -137,6 +138,7 @@ def book_success(
             credit_notes.issue_credit_note(refund, invoice, at=at)
             positions = credit_notes.positions_of(invoice, refund.line_ids)
         _tell_seller(refund, refund.amount_minor, positions, at=at)
+        sales.count_return(refund.session, refund.amount_minor, at=at)
     else:
         _resolve_surplus(refund.payment, by=by, at=at)
     # What waited for the end of this one.
@@ -162,6 +164,7 @@ def book_failure(refund: Refund, *, by: str, at: datetime, reason: str, values: 
     if had_succeeded and refund.payment.standing is Standing.COUNTED:
         credit_notes.cancel_credit_note(refund, at=at)
         _tell_seller(refund, -refund.amount_minor, frozenset(), at=at)
+        sales.uncount_return(refund.session, refund.amount_minor, at=refund.succeeded_at or at)
     reconsider(refund.provider, refund.payment.provider_reference, at)
     audit.record("refund.failed", actor=by, subject=f"refunds:{refund.id}", after=_facts(refund), detail=reason[:1000])
     tell_staff("refund_failed", key=f"refund:{refund.id}:failed", refund_id=refund.id)

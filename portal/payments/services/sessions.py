@@ -33,10 +33,12 @@ def create_session(
     public_id: str | None = None,
     mode: str | None = None,
     merchant_id: int | None = None,
+    repeat_months: int | None = None,
 ) -> PaymentSession:
     """Open something to be paid, in the caller's transaction. Raises InvalidAmount.
 
-    `mode` is test or live, by default the installation's own; only providers of that mode can be paid at.
+    `mode` is test or live, by default the installation's own; only providers of that mode can be paid at. With
+    `repeat_months` the provider charges it again every so many months: see `recurring.py`.
     """
     if amount.amount_minor <= 0:
         raise InvalidAmount
@@ -59,6 +61,7 @@ def create_session(
         created_at=at,
         expires_at=at + LIFETIME,
         check_at=at + _FIRST_LOOK,
+        repeat_months=repeat_months,
     )
     db.session.add(session)
     db.session.flush()

@@ -12,7 +12,7 @@ from portal.core.db import db
 from portal.core.faults import fault
 from portal.core.state import transition
 from portal.payments import hooks
-from portal.payments.extension import current_registry
+from portal.payments.extension import current_registry, find_listener
 from portal.payments.invoices import issue_invoice
 from portal.payments.models import (
     AttemptStatus,
@@ -26,6 +26,7 @@ from portal.payments.models import (
 )
 from portal.payments.providers.base import NormalisedEvent, Outcome
 from portal.payments.providers.registry import UnknownProvider
+from portal.payments.services import recurring, sales
 from portal.payments.services.disputing import apply_dispute_fact
 from portal.payments.services.refund_facts import apply_refund_fact
 from portal.payments.services.returning import reconsider
@@ -78,6 +79,14 @@ def facts_of(event: ProviderEvent) -> list[NormalisedEvent]:
     return [_from_mapping(mapping) for mapping in event.normalised]
 
 
+def subject_of(fact: NormalisedEvent) -> str | None:
+    """What the inbox finds a fact by, besides the session: the provider's id of the payment or of the subscription, or
+    of what is news."""
+    is_news = fact.outcome is Outcome.NEWS
+    reference = fact.subject_reference if is_news else fact.payment_reference or fact.subscription_reference
+    return reference[:255] if reference is not None else None
+
+
 def to_mapping(fact: NormalisedEvent) -> dict[str, Any]:
     """A fact as the inbox stores it."""
     mapping = {field.name: getattr(fact, field.name) for field in fields(fact)}
@@ -107,6 +116,10 @@ def _find_session(provider: str, fact: NormalisedEvent) -> PaymentSession | None
         statement = statement.join(PaymentAttempt).where(
             PaymentAttempt.provider == provider, PaymentAttempt.provider_reference == fact.attempt_reference
         )
+    elif fact.subscription_reference is not None:
+        statement = statement.where(
+            PaymentSession.provider == provider, PaymentSession.subscription_reference == fact.subscription_reference
+        )
     elif fact.payment_reference is not None:
         statement = statement.join(Payment, Payment.session_id == PaymentSession.id).where(
             Payment.provider == provider, Payment.provider_reference == fact.payment_reference
@@ -118,8 +131,8 @@ def _find_session(provider: str, fact: NormalisedEvent) -> PaymentSession | None
 
 
 def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Mapping[str, PaymentSession]) -> Verdict:
-    if fact.outcome is Outcome.IGNORED:
-        return Verdict(EventStatus.IGNORED, fact.detail or "changes nothing")
+    if fact.outcome in (Outcome.IGNORED, Outcome.NEWS):
+        return _no_money(event, fact, at)
     session = locked.get(fact.session_id or "") or _find_session(event.provider, fact)
     if session is None:
         if fact.session_id is None:
@@ -142,6 +155,22 @@ def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Ma
             return _reported(event, session, fact, at)
 
 
+def _no_money(event: ProviderEvent, fact: NormalisedEvent, at: datetime) -> Verdict:
+    """What is about nothing of ours, or about something of another domain."""
+    if fact.outcome is Outcome.IGNORED:
+        return Verdict(EventStatus.IGNORED, fact.detail or "changes nothing")
+    listener = find_listener(event.provider)
+    if listener is None:
+        return Verdict(EventStatus.IGNORED, "its sender is switched off")
+    verdict = Verdict(*listener.apply(event, fact, at=at))
+    audit.record(
+        f"WEBHOOK_{event.provider.upper()}_{verdict.status.value.upper()}",
+        actor=f"event:{event.id}",
+        after={"subject": fact.subject_reference, "detail": fact.detail, "verdict": verdict.reason},
+    )
+    return verdict
+
+
 def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
     reference = fact.payment_reference or fact.attempt_reference
     business_key = fact.business_key or f"{event.provider}:{reference or event.delivery_key}:paid"
@@ -152,6 +181,9 @@ def _paid(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, 
     if known is not None:
         return Verdict(EventStatus.DUPLICATE, "this payment was counted before")
     surplus_reason = _why_not_counted(event.provider, session, fact)
+    if surplus_reason == "second_payment" and recurring.is_renewal(session, event.provider, fact):
+        session, surplus_reason = recurring.open_renewal(session, at=at), None
+        event.session_public_id = session.public_id
     if fact.amount_minor is not None and fact.amount_minor <= 0:
         return Verdict(EventStatus.CONFLICT, "paid without an amount")
     payment = Payment(
@@ -220,6 +252,9 @@ def _settle(
     # When the provider took it; our own clock, should the provider's be ahead.
     paid_at = min(fact.occurred_at or at, at)
     values = {"provider": event.provider, "provider_reference": reference, "paid_at": paid_at, "check_at": None}
+    if session.repeat_months is not None:
+        values["subscription_reference"] = fact.subscription_reference
+        reconsider(event.provider, fact.subscription_reference, at)
     transition(session, SessionStatus.PAID, by=by, at=at, values=values)
     attempt = _attempt_of(session, event.provider, fact)
     if attempt is not None and attempt.status is not AttemptStatus.PAID:
@@ -228,6 +263,7 @@ def _settle(
     issue_invoice(session, bill=hooks.bill_of(session), provider=event.provider, provider_reference=reference, at=at)
     fault("settle-after-invoice")
     hooks.settled(session, at=at)
+    sales.count_payment(session, at=at)
     _record(event, session, "SUCCESS", {"status": SessionStatus.PAID, "amount_minor": session.amount_minor})
 
 
@@ -296,9 +332,13 @@ def _claimed(event: ProviderEvent, session: PaymentSession, fact: NormalisedEven
 
 
 def _reported(event: ProviderEvent, session: PaymentSession, fact: NormalisedEvent, at: datetime) -> Verdict:
-    """Refunds and disputes: ours are confirmed, those made elsewhere are recorded."""
-    is_refund = fact.outcome in (Outcome.REFUNDED, Outcome.REFUND_FAILED)
-    verdict = Verdict(*(apply_refund_fact if is_refund else apply_dispute_fact)(event, session, fact, at))
+    """Refunds and disputes: ours are confirmed, those made elsewhere are recorded; and subscriptions."""
+    if fact.outcome in recurring.CHANGES:
+        apply_fact = recurring.apply_change
+    else:
+        is_refund = fact.outcome in (Outcome.REFUNDED, Outcome.REFUND_FAILED)
+        apply_fact = apply_refund_fact if is_refund else apply_dispute_fact
+    verdict = Verdict(*apply_fact(event, session, fact, at))
     _record(event, session, fact.outcome.value.upper(), {"amount_minor": fact.amount_minor})
     return verdict
 

@@ -20,6 +20,7 @@ from portal.payments.providers.base import (
     StartRequest,
     StartResult,
 )
+from portal.payments.providers.registry import UnknownProvider
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ def _start(session_id: int, provider_name: str, *, at: datetime, client_address:
     with unit_of_work():
         session = _locked(session_id)
         _check_open(session, at)
-        provider = current_registry().get_for(provider_name, session.mode)
+        provider = _provider_for(session, provider_name)
         attempt = _attempt_of(session, provider_name, at)
         if attempt.status is AttemptStatus.OPEN and attempt.redirect_url:
             return attempt.redirect_url
@@ -65,8 +66,16 @@ def first_attempt(session: PaymentSession, provider_name: str, *, at: datetime) 
 
     After the commit hand it to `ask_provider`. Raises UnknownProvider.
     """
-    current_registry().get_for(provider_name, session.mode)
+    _provider_for(session, provider_name)
     return _new_attempt(session, provider_name, number=1, at=at)
+
+
+def _provider_for(session: PaymentSession, name: str) -> Provider:
+    """The provider, when a session may be paid there. Raises UnknownProvider."""
+    provider = current_registry().get_for(name, session.mode)
+    if session.repeat_months is not None and not provider.capabilities.recurring:
+        raise UnknownProvider
+    return provider
 
 
 def ask_provider(provider: Provider, attempt_id: int, request: StartRequest, *, at: datetime) -> str:
@@ -215,6 +224,7 @@ def request_for(session: PaymentSession, attempt: PaymentAttempt, *, client_addr
         locale=session.locale,
         client_address=client_address,
         begun_at=attempt.created_at,
+        every_months=session.repeat_months,
     )
 
 

@@ -18,7 +18,10 @@ SECRET_KEY = "sk_test_fake"
 WEBHOOK_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 _HANGS_AT_MOST = 60.0
 # What `POST /_control/<name>` may call; arguments are the JSON body's.
-CONTROLS = ("pay", "pay_again", "begin_transfer", "arrive", "decline", "refund", "dispute")
+CONTROLS = (
+    "pay", "pay_again", "begin_transfer", "arrive", "decline", "refund", "dispute", "renew", "fail_renewal", "cancel",
+    "pause", "unpause",
+)  # fmt: skip
 # The button's value, what it says, and the words below it.
 CHOICES = (
     ("card", "Pagar con tarjeta", "4242 4242 4242 4242. The money is there at once."),
@@ -138,6 +141,10 @@ class FakeRecurrente:
             return json_answer(201, self.world.refund(json.loads(request.body)))
         if call == ("GET", "refunds", True) and identifier in self.world.refunds:
             return json_answer(200, self.world.refunds[identifier])
+        if call == ("GET", "subscriptions", True):
+            return json_answer(200, self.world.get_subscription(identifier))
+        if call == ("DELETE", "subscriptions", True):
+            return json_answer(200, self.world.cancel(identifier))
         if call == ("GET", "test", False):
             return json_answer(200, {"message": "Hello Recurrente!"})
         raise ApiError(404, "Not found")

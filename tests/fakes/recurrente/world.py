@@ -37,6 +37,7 @@ class World:
         self.checkouts: dict[str, Object] = {}
         self.payments: dict[str, Object] = {}
         self.refunds: dict[str, Object] = {}
+        self.subscriptions: dict[str, Object] = {}
         self.live_mode = live_mode
         self.sends_in_test_mode = False  # Really it does not.
         self.names = "both"  # "both", "unified" or "old": under which names a payment is announced.
@@ -136,6 +137,55 @@ class World:
             self._tell([("refund.create", refund)], is_lost=is_lost)
             return refund
 
+    def get_subscription(self, reference: str) -> Object:
+        """GET /subscriptions/{id}. Raises ApiError."""
+        if reference not in self.subscriptions:
+            raise ApiError(404, "Subscription not found")
+        return self.subscriptions[reference]
+
+    def cancel(self, reference: str) -> Object:
+        """DELETE /subscriptions/{id}, or the buyer's own wish. Raises ApiError for one that was cancelled before."""
+        with self.lock:
+            found = self.get_subscription(reference)
+            if found["status"] == "cancelled":
+                raise ApiError(422, "Subscription is already cancelled")
+            self._became(found, "cancelled", "subscription.cancel")
+            return found
+
+    def pause(self, reference: str) -> Object:
+        """The shop's owner pauses it at Recurrente."""
+        return self._became(self.get_subscription(reference), "paused", "subscription.pause")
+
+    def unpause(self, reference: str) -> Object:
+        """And has it go on."""
+        return self._became(self.get_subscription(reference), "active", "subscription.unpause")
+
+    def renew(self, reference: str, *, lose_webhook: bool = False) -> Object:
+        """The next month is charged."""
+        with self.lock:
+            found = self.get_subscription(reference)
+            checkout = self.checkouts[found["checkout"]["id"]]
+            payment = self._begin(checkout, "card")
+            found["status"] = "active"
+            self._tell(self._named(payment, "succeeded", checkout), is_lost=lose_webhook)
+            return payment
+
+    def fail_renewal(self, reference: str) -> Object:
+        """The bank refuses the charge: told as a payment that failed and as a subscription that is late."""
+        with self.lock:
+            found = self.get_subscription(reference)
+            payment = self._begin(self.checkouts[found["checkout"]["id"]], "card")
+            payment["failure_reason"] = "card_declined"
+            self._tell(self._named(payment, "failed", {"id": found["checkout"]["id"]}))
+            return self._became(found, "past_due", "subscription.past_due")
+
+    def _became(self, found: Object, status: str, event_type: str) -> Object:
+        found["status"] = status
+        # These carry no metadata of the checkout.
+        told = {key: value for key, value in found.items() if key not in ("checkout", "status", "current_period_end")}
+        self._tell([(event_type, told)])
+        return found
+
     # -- what buyers do -----------------------------------------------------------------------------------------
 
     def is_closed(self, checkout: Object) -> bool:
@@ -213,9 +263,29 @@ class World:
 
     def _finish(self, checkout: Object, payment: Object, *, lose_webhook: bool = False) -> Object:
         checkout["status"] = "paid"
-        checkout["payment"] = {"id": payment["id"], "paymentable": {"type": "OneTimePayment", "id": new_id("on")}}
-        self._tell(self._named(payment, "succeeded", checkout), is_lost=lose_webhook)
+        begun = self._begin_subscription(checkout, payment)
+        checkout["payment"] = {"id": payment["id"], "paymentable": self._paid_for(checkout)}
+        self._tell([*begun, *self._named(payment, "succeeded", checkout)], is_lost=lose_webhook)
         return checkout
+
+    def _begin_subscription(self, checkout: Object, payment: Object) -> list[tuple[str, Object]]:
+        if checkout["items"][0].get("charge_type") != "recurring":
+            return []
+        found = {
+            "id": new_id("su"), "status": "active", "customer_id": "us_1", "customer_email": "alice@example.com",
+            "product": {"id": new_id("prod"), "prices": [{"id": new_id("price")}]}, "checkout": {"id": checkout["id"]},
+            "current_period_end": self.now().isoformat(),
+        }  # fmt: skip
+        self.subscriptions[found["id"]] = found
+        checkout["subscription_id"] = found["id"]
+        paid = {"id": payment["id"], "paymentable": self._paid_for(checkout)}
+        return [("subscription.create", {**found, "payment": paid})]
+
+    def _paid_for(self, checkout: Object) -> Object:
+        known = self.checkouts[checkout["id"]]
+        if "subscription_id" in known:
+            return {"type": "Subscription", "id": known["subscription_id"]}
+        return {"type": "OneTimePayment", "id": new_id("on")}
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -230,7 +300,7 @@ class World:
         thing = {
             "id": payment["id"], "amount_in_cents": payment["amount_in_cents"], "currency": payment["currency"],
             "failure_reason": payment["failure_reason"], "checkout": told,
-            "payment": {"id": payment["id"], "paymentable": {"type": "OneTimePayment", "id": new_id("on")}},
+            "payment": {"id": payment["id"], "paymentable": self._paid_for(checkout)},
             "customer": {"id": "us_1", "email": "alice@example.com"}, "invoice": {"id": new_id("inv")},
         }  # fmt: skip
         names = {"old": (family,), "unified": ("intent",)}.get(self.names, (family, "intent"))

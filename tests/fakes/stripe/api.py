@@ -106,6 +106,14 @@ ROUTES = (
     Route("GET", "payment_intents", wire.INTENT_LIST, _listed("payment_intent", "customer")),
     Route("GET", "payment_intents/{id}", wire.RETRIEVE, _one("payment_intent", "intent")),
     Route("GET", "charges/{id}", wire.RETRIEVE, _one("charge", "id")),
+    Route("GET", "invoices/{id}", wire.RETRIEVE, _one("invoice", "invoice")),
+    Route("GET", "subscriptions/{id}", wire.RETRIEVE, _one("subscription", "id")),
+    Route(
+        "DELETE",
+        "subscriptions/{id}",
+        wire.SUBSCRIPTION_CANCEL,
+        lambda world, _params, found: world.subscriptions.cancel(found),
+    ),
     Route("POST", "refunds", wire.REFUND_CREATE, lambda world, params, _id: world.refund(params)),
     Route("GET", "refunds", wire.REFUND_LIST, _listed("refund", "payment_intent", "charge")),
     Route("GET", "refunds/{id}", wire.RETRIEVE, _one("refund", "id")),
@@ -152,6 +160,11 @@ def _expand(world: World, thing: Object, names: list[str]) -> None:
     if name == "data" and isinstance(thing.get("data"), list):
         for item in thing["data"]:
             _expand(world, item, rest)
+        return
+    if thing.get("object") == "invoice" and name == "payments":
+        # A list of its own, which an invoice shows only when it is asked for.
+        mine = [one for one in reversed(world.all("invoice_payment")) if one["invoice"] == thing["id"]]
+        thing[name] = {"object": "list", "data": deepcopy(mine), "has_more": False, "url": "/v1/invoice_payments"}
         return
     if name not in thing:
         message = f"This property cannot be expanded ({name})."

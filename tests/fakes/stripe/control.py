@@ -24,6 +24,9 @@ NAMES = (
     "dispute",
     "close_dispute",
     "set_webhooks",
+    "renew",
+    "fail_renewal",
+    "end_subscription",
     "resend",
     "add_fault",
     "clear_faults",
@@ -111,6 +114,18 @@ class Control:
     def close_dispute(self, dispute: str, status: str = "won") -> Object:
         """The bank decides: won or lost."""
         return self.world.close_dispute(dispute, status)
+
+    def renew(self, subscription: str, lose_webhook: bool = False) -> Object:
+        """The next month is charged."""
+        return self.world.subscriptions.renew(subscription, lose_webhook=lose_webhook)
+
+    def fail_renewal(self, subscription: str) -> Object:
+        """The bank refuses the next month's charge."""
+        return self.world.subscriptions.fail_renewal(subscription)
+
+    def end_subscription(self, subscription: str) -> Object:
+        """Somebody ends it at Stripe's dashboard."""
+        return self.world.subscriptions.cancel(subscription)
 
     def set_webhooks(self, **switches: Any) -> None:
         """Change how webhooks are delivered; see `Switches`. Unknown names raise TypeError."""

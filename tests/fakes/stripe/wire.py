@@ -238,6 +238,12 @@ SESSION_CREATE = Hash(
                                 },
                                 required=True,
                             ),
+                            "recurring": Hash(
+                                {
+                                    "interval": Text(required=True, choices=("day", "month", "week", "year")),
+                                    "interval_count": Whole(least=1),
+                                }
+                            ),
                             "tax_behavior": Text(choices=("exclusive", "inclusive", "unspecified")),
                         },
                         required=True,
@@ -255,6 +261,7 @@ SESSION_CREATE = Hash(
         "locale": Text(),
         "metadata": Metadata(),
         "payment_intent_data": Hash({"description": Text(), "metadata": Metadata(), "receipt_email": Email()}),
+        "subscription_data": Hash({"description": Text(longest=500), "metadata": Metadata()}),
         "adaptive_pricing": Hash({"enabled": Flag()}),
         "allowed_payment_method_types": Items(Text()),
         "excluded_payment_method_types": Items(Text()),
@@ -282,3 +289,4 @@ REFUND_CREATE = Hash(
 REFUND_LIST = Hash({**_PAGE, "payment_intent": Text(), "charge": Text()})
 DISPUTE_LIST = Hash({**_PAGE, "payment_intent": Text(), "charge": Text()})
 EVENT_LIST = Hash({**_PAGE, "type": Text(), "types": Items(Text(), most=20), "delivery_success": Flag()})
+SUBSCRIPTION_CANCEL = Hash({"invoice_now": Flag(), "prorate": Flag(), "expand": _EXPAND})

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.fakes.stripe import shapes
 from tests.fakes.stripe.shapes import Object
+from tests.fakes.stripe.subscriptions import Subscriptions
 from tests.fakes.stripe.wire import ApiError, missing
 
 # What Stripe takes at least, in its minor units (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
@@ -33,6 +34,7 @@ class World:
         self._announce = announce
         self._intent_data: dict[str, dict[str, Any]] = {}
         self._timers: list[threading.Timer] = []
+        self.subscriptions = Subscriptions(self)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -65,13 +67,15 @@ class World:
             made = shapes.session(params, at=self.now(), livemode=self.livemode, url=self.url)
             self.objects[made["id"]] = made
             self._intent_data[made["id"]] = params.get("payment_intent_data", {})
+            self.subscriptions.asked[made["id"]] = params
             products = [item["price_data"]["product_data"]["name"] for item in params["line_items"]]
             self.names[made["id"]] = ", ".join(products)
             return made
 
     def _check_session(self, params: dict[str, Any]) -> None:
-        if params["mode"] != "payment":
-            raise ApiError(400, f"This fake does not know mode={params['mode']} yet", param="mode")
+        if params["mode"] == "setup":
+            raise ApiError(400, "This fake does not know mode=setup yet", param="mode")
+        self._check_mode(params)
         if not params["line_items"]:
             raise ApiError(400, "Missing required param: line_items.", code="parameter_missing", param="line_items")
         prices = [item["price_data"] for item in params["line_items"]]
@@ -98,6 +102,21 @@ class World:
                 message = "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation."
                 raise ApiError(400, message, param="expires_at")
 
+    def _check_mode(self, params: dict[str, Any]) -> None:
+        """What belongs to one mode is refused in the other."""
+        is_subscription = params["mode"] == "subscription"
+        other = "payment_intent_data" if is_subscription else "subscription_data"
+        if other in params:
+            raise ApiError(400, f"You can not pass `{other}` in `{params['mode']}` mode.", param=other)
+        if any(("recurring" in item["price_data"]) != is_subscription for item in params["line_items"]):
+            message = (
+                "You must provide at least one recurring price in `subscription` mode when using prices."
+                if is_subscription
+                else "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode "
+                "or use only one-time prices."
+            )
+            raise ApiError(400, message, param="line_items")
+
     def expire_session(self, identifier: str) -> Object:
         """Close an open session, by API or because its time has come."""
         with self.lock:
@@ -120,7 +139,7 @@ class World:
 
     def _close(self, session: Object) -> None:
         session.update(status="expired", url=None)
-        self._tell(("checkout.session.expired", session))
+        self.tell(("checkout.session.expired", session))
 
     # -- what buyers do -----------------------------------------------------------------------------------------
 
@@ -128,11 +147,13 @@ class World:
         """The buyer pays and the money is there at once."""
         with self.lock:
             session, intent = self._confirm(identifier)
-            charge = self._charge(intent, method, is_paid=True)
+            charge = self.charge(intent, method, is_paid=True)
             self._complete(session, intent, "paid")
-            self._tell(
+            begun = self.subscriptions.begin(session, intent) if session["mode"] == "subscription" else ()
+            self.tell(
                 ("charge.succeeded", charge),
                 ("payment_intent.succeeded", intent),
+                *begun,
                 ("checkout.session.completed", session),
                 is_lost=lose_webhook,
             )
@@ -142,17 +163,17 @@ class World:
         """The bank says no; the buyer may try again on the same page."""
         with self.lock:
             session, intent = self._confirm(identifier)
-            charge = self._charge(intent, "card", is_paid=False)
-            self._tell(("charge.failed", charge), ("payment_intent.payment_failed", intent))
+            charge = self.charge(intent, "card", is_paid=False)
+            self.tell(("charge.failed", charge), ("payment_intent.payment_failed", intent))
             return session
 
     def pay_twice(self, identifier: str) -> Object:
         """The buyer pays in two tabs at once: two payments, both good, for the same purchase."""
         with self.lock:
             session = self.pay(identifier)
-            again = self._new_intent(session)
-            charge = self._charge(again, "card", is_paid=True)
-            self._tell(("charge.succeeded", charge), ("payment_intent.succeeded", again))
+            again = self.new_intent(session)
+            charge = self.charge(again, "card", is_paid=True)
+            self.tell(("charge.succeeded", charge), ("payment_intent.succeeded", again))
             return session
 
     def pay_late(self, identifier: str, *, seconds: float | None = 5.0, succeeds: bool = True) -> Object:
@@ -164,7 +185,7 @@ class World:
             session, intent = self._confirm(identifier)
             intent["status"] = "processing"
             self._complete(session, intent, "unpaid")
-            self._tell(("payment_intent.processing", intent), ("checkout.session.completed", session))
+            self.tell(("payment_intent.processing", intent), ("checkout.session.completed", session))
             if seconds is not None:
                 self._later(seconds, self.settle if succeeds else self.fail_settlement, identifier)
             return session
@@ -174,9 +195,9 @@ class World:
         with self.lock:
             session = self.get("checkout.session", identifier)
             intent = self.get("payment_intent", session["payment_intent"])
-            charge = self._charge(intent, "p24", is_paid=True)
+            charge = self.charge(intent, "p24", is_paid=True)
             session["payment_status"] = "paid"
-            self._tell(
+            self.tell(
                 ("charge.succeeded", charge),
                 ("payment_intent.succeeded", intent),
                 ("checkout.session.async_payment_succeeded", session),
@@ -188,8 +209,8 @@ class World:
         with self.lock:
             session = self.get("checkout.session", identifier)
             intent = self.get("payment_intent", session["payment_intent"])
-            charge = self._charge(intent, "p24", is_paid=False)
-            self._tell(
+            charge = self.charge(intent, "p24", is_paid=False)
+            self.tell(
                 ("charge.failed", charge),
                 ("payment_intent.payment_failed", intent),
                 ("checkout.session.async_payment_failed", session),
@@ -202,9 +223,9 @@ class World:
             session = self.get("checkout.session", identifier)
             if session["status"] == "open":
                 self._close(session)
-            intent = self._new_intent(session)
-            charge = self._charge(intent, "p24", is_paid=True)
-            self._tell(("charge.succeeded", charge), ("payment_intent.succeeded", intent))
+            intent = self.new_intent(session)
+            charge = self.charge(intent, "p24", is_paid=True)
+            self.tell(("charge.succeeded", charge), ("payment_intent.succeeded", intent))
             return session
 
     # -- refunds and disputes -----------------------------------------------------------------------------------
@@ -228,7 +249,7 @@ class World:
             self.objects[refund["id"]] = refund
             charge["amount_refunded"] += amount
             charge["refunded"] = charge["amount_refunded"] == charge["amount"]
-            self._tell(("charge.refunded", charge), ("refund.created", refund))
+            self.tell(("charge.refunded", charge), ("refund.created", refund))
             if self.refund_outcome == "fails_later":
                 self._later(self.late_seconds, self.fail_refund, refund["id"])
             return refund
@@ -254,7 +275,7 @@ class World:
         with self.lock:
             refund = self.get("refund", identifier)
             refund["status"] = "succeeded"
-            self._tell(("refund.updated", refund))
+            self.tell(("refund.updated", refund))
             return refund
 
     def fail_refund(self, identifier: str) -> Object:
@@ -266,7 +287,7 @@ class World:
             charge = self.get("charge", refund["charge"])
             charge["amount_refunded"] -= refund["amount"]
             charge["refunded"] = False
-            self._tell(("refund.updated", refund), ("refund.failed", refund))
+            self.tell(("refund.updated", refund), ("refund.failed", refund))
             return refund
 
     def dispute(self, intent_id: str, reason: str = "fraudulent") -> Object:
@@ -276,7 +297,7 @@ class World:
             charge["disputed"] = True
             dispute = shapes.dispute(charge, reason, at=self.now())
             self.objects[dispute["id"]] = dispute
-            self._tell(("charge.dispute.created", dispute))
+            self.tell(("charge.dispute.created", dispute))
             return dispute
 
     def close_dispute(self, identifier: str, status: str = "won") -> Object:
@@ -284,7 +305,7 @@ class World:
         with self.lock:
             dispute = self.get("dispute", identifier)
             dispute["status"] = status
-            self._tell(("charge.dispute.closed", dispute))
+            self.tell(("charge.dispute.closed", dispute))
             return dispute
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -294,17 +315,19 @@ class World:
         if session["status"] != "open":
             raise ApiError(400, f"This Checkout Session has a status of `{session['status']}`.")
         known = session["payment_intent"]
-        intent = self.get("payment_intent", known) if known else self._new_intent(session)
+        intent = self.get("payment_intent", known) if known else self.new_intent(session)
         session["payment_intent"] = intent["id"]
         return session, intent
 
-    def _new_intent(self, session: Object) -> Object:
+    def new_intent(self, session: Object) -> Object:
+        """A try to pay for what a session sells."""
         intent = shapes.intent(session, self._intent_data[session["id"]], at=self.now())
         self.objects[intent["id"]] = intent
-        self._tell(("payment_intent.created", intent))
+        self.tell(("payment_intent.created", intent))
         return intent
 
-    def _charge(self, intent: Object, method: str, *, is_paid: bool) -> Object:
+    def charge(self, intent: Object, method: str, *, is_paid: bool) -> Object:
+        """The bank's answer to a try."""
         charge = shapes.charge(intent, method, at=self.now(), is_paid=is_paid)
         self.objects[charge["id"]] = charge
         intent["latest_charge"] = charge["id"]
@@ -320,7 +343,8 @@ class World:
         session.update(status="complete", payment_status=payment_status, url=None, customer_details=details)
         session["payment_intent"] = intent["id"]
 
-    def _tell(self, *facts: tuple[str, Object], is_lost: bool = False) -> None:
+    def tell(self, *facts: tuple[str, Object], is_lost: bool = False) -> None:
+        """Announce what happened, in one happening's order."""
         events = [
             shapes.event(kind, deepcopy(thing), at=self.now(), livemode=self.livemode, key=None)
             for kind, thing in facts

@@ -37,10 +37,12 @@ from tests.payments.providers.harness import (
     CANNOT_EXPIRE,
     ONLY_A_LINK,
     PROVIDERS,
+    RECURRING,
     REFUNDING,
     UNTIMED,
     WHOLE_REFUNDS_ONLY,
     Harness,
+    RecurringHarness,
 )
 from tests.payments.providers.onecom_support import onecom_harness
 from tests.payments.providers.recurrente_support import fake_recurrente, recurrente_harness, recurrente_provider
@@ -83,6 +85,16 @@ class StripeHarness:
             for event in reversed(self.fake.world.all("event"))
             if mine & {event["data"]["object"]["id"], event["data"]["object"].get("payment_intent")}
         ]
+        return [(self.sign(body), body) for body in bodies]
+
+    def renew(self, subscription: str) -> None:
+        self.fake.control.renew(subscription)
+
+    def fail_renewal(self, subscription: str) -> None:
+        self.fake.control.fail_renewal(subscription)
+
+    def all_webhooks(self) -> list[tuple[Mapping[str, str], bytes]]:
+        bodies = [json.dumps(event).encode() for event in reversed(self.fake.world.all("event"))]
         return [(self.sign(body), body) for body in bodies]
 
     def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
@@ -158,6 +170,18 @@ class SandboxHarness:
         told = books.events_of(books.get_page(reference))
         return [(self.sign(event.body.encode()), event.body.encode()) for event in told]
 
+    def renew(self, subscription: str) -> None:
+        with unit_of_work():
+            books.renew(books.page_of_subscription(subscription), at=clock.now())
+
+    def fail_renewal(self, subscription: str) -> None:
+        with unit_of_work():
+            books.fail_renewal(books.page_of_subscription(subscription), at=clock.now())
+
+    def all_webhooks(self) -> list[tuple[Mapping[str, str], bytes]]:
+        bodies = [event.body.encode() for event in sandbox.events(self.app)]
+        return [(self.sign(body), body) for body in bodies]
+
     def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
         told = {event.body.encode(): event.webhook_id for event in sandbox.events(self.app)}
         return sandbox.signed(self.app, body, webhook_id=told.get(body, "evt_other"), at=clock.now() - age)
@@ -224,6 +248,13 @@ def timed(request: pytest.FixtureRequest) -> Harness:
 def splitting(request: pytest.FixtureRequest) -> Harness:
     """Each provider that can give a part of a payment back."""
     found: Harness = request.getfixturevalue(f"{request.param}_harness")
+    return found
+
+
+@pytest.fixture(params=RECURRING)
+def charging(request: pytest.FixtureRequest) -> RecurringHarness:
+    """Each provider that charges again by itself."""
+    found: RecurringHarness = request.getfixturevalue(f"{request.param}_harness")
     return found
 
 

@@ -29,6 +29,11 @@ WITHOUT_A_MODE = ("onecom", "btcpay")
 # What each is asked for in these tests, if not in zloty.
 CURRENCIES = {"recurrente": "GTQ"}
 
+# Those that charge again by themselves; their capabilities say so.
+RECURRING = ("stripe", "recurrente", "sandbox")
+# Whose charges of a subscription are known by events only, not by asking how it stands.
+SILENT_ABOUT_CHARGES = ("recurrente",)
+
 TELLING_REFUNDS = ("stripe", "sandbox")  # Those of them that tell of a refund by a webhook of its own.
 
 SESSION_ID = "5f0c7f0e-8f0e-4a55-9a9c-0f6f2a3f1b11"
@@ -53,6 +58,19 @@ class Harness(Protocol):
 
     def down(self) -> AbstractContextManager[Any]:
         """Inside, the company does not answer."""
+
+
+class RecurringHarness(Harness, Protocol):
+    """A provider that charges again, together with the company at its other end."""
+
+    def renew(self, subscription: str) -> None:
+        """The next charge goes through."""
+
+    def fail_renewal(self, subscription: str) -> None:
+        """The bank refuses the next charge."""
+
+    def all_webhooks(self) -> list[tuple[Mapping[str, str], bytes]]:
+        """Every delivery so far, about whatever, signed now."""
 
 
 def asked(harness: Harness, **changes: Any) -> StartRequest:

@@ -94,6 +94,15 @@ class RecurrenteHarness:
         ]
         return [(self.sign(event["body"]), event["body"]) for event in mine]
 
+    def renew(self, subscription: str) -> None:
+        self.fake.world.renew(subscription)
+
+    def fail_renewal(self, subscription: str) -> None:
+        self.fake.world.fail_renewal(subscription)
+
+    def all_webhooks(self) -> list[tuple[Mapping[str, str], bytes]]:
+        return [(self.sign(event["body"]), event["body"]) for event in self.fake.events]
+
     def sign(self, body: bytes, *, age: timedelta = timedelta(0)) -> dict[str, str]:
         told = {event["body"]: event["id"] for event in self.fake.events}
         at = int(time.time() - age.total_seconds())

@@ -98,3 +98,19 @@ def event(kind: str, thing: dict[str, Any], **changes: Any) -> bytes:
         "data": {"object": thing},
     }
     return json.dumps({**body, **changes}).encode()
+
+
+INVOICE = {
+    "id": "in_1",
+    "object": "invoice",
+    "status": "paid",
+    "billing_reason": "subscription_cycle",
+    "amount_due": 9500,
+    "amount_paid": 9500,
+    "attempt_count": 1,
+    "currency": "usd",
+    "parent": {
+        "type": "subscription_details",
+        "subscription_details": {"subscription": "sub_1", "metadata": {"session_id": "ps_1", "attempt": "1"}},
+    },
+}

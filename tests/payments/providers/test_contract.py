@@ -19,6 +19,7 @@ from portal.payments.providers.base import (
     ProviderUnavailable,
     RefundRequest,
     SignatureProblem,
+    TakesSubscriptions,
 )
 from portal.payments.services.refund_facts import reference_of
 from tests.payments.providers.harness import (
@@ -26,6 +27,7 @@ from tests.payments.providers.harness import (
     CANNOT_EXPIRE,
     HINTING,
     PROVIDERS,
+    RECURRING,
     REFUNDING,
     SESSION_ID,
     TELLING_REFUNDS,
@@ -104,6 +106,7 @@ def test_every_refunding_provider_is_held_to_it(harness: Harness) -> None:
     assert can.partial_refund == (can.refund and name not in WHOLE_REFUNDS_ONLY)
     assert can.fetch == (name not in CANNOT_BE_ASKED)
     assert can.expire == (name not in CANNOT_EXPIRE)
+    assert can.recurring == isinstance(harness.provider, TakesSubscriptions) == (name in RECURRING)
     assert harness.provider.title
     assert harness.provider.capabilities.methods
 

@@ -116,42 +116,64 @@ def test_a_unified_event_that_does_not_say_enough_is_only_a_hint(missing: dict[s
 
 
 @pytest.mark.parametrize(
-    ("event_type", "word"),
+    ("event_type", "outcome"),
     [
-        ("subscription.create", "activated"),
-        ("subscription.activated", "activated"),
-        ("subscription.reactivate", "resumed"),
-        ("subscription.unpause", "resumed"),
-        ("subscription.pause", "suspended"),
-        ("subscription.paused", "suspended"),
-        ("subscription.past_due", "payment_failed"),
-        ("subscription.payment_failed", "payment_failed"),
-        ("subscription.payment_succeeded", "payment_succeeded"),
-        ("subscription.cancel", "cancelled"),
-        ("subscription.cancelled", "cancelled"),
+        ("subscription.create", Outcome.IGNORED),
+        ("subscription.activated", Outcome.IGNORED),
+        ("subscription.reactivate", Outcome.SUBSCRIPTION_RESUMED),
+        ("subscription.unpause", Outcome.SUBSCRIPTION_RESUMED),
+        ("subscription.pause", Outcome.SUBSCRIPTION_PAUSED),
+        ("subscription.paused", Outcome.SUBSCRIPTION_PAUSED),
+        ("subscription.past_due", Outcome.RENEWAL_FAILED),
+        ("subscription.payment_failed", Outcome.RENEWAL_FAILED),
+        # Without an amount it says nothing about money.
+        ("subscription.payment_succeeded", Outcome.IGNORED),
+        ("subscription.cancel", Outcome.SUBSCRIPTION_ENDED),
+        ("subscription.cancelled", Outcome.SUBSCRIPTION_ENDED),
     ],
 )
-def test_subscriptions_are_kept_and_change_nothing(event_type: str, word: str) -> None:
-    fact = only_fact({"event_type": event_type, "id": "su_1", "customer_id": "us_1"})
-    assert (fact.outcome, fact.detail) == (Outcome.IGNORED, f"subscription.{word} su_1")
+def test_what_becomes_of_a_subscription(event_type: str, outcome: Outcome) -> None:
+    for payment in (None, {"id": "pa_9", "paymentable": {"type": "Subscription", "id": "su_1"}}):
+        fact = only_fact({"event_type": event_type, "id": "su_1", "customer_id": "us_1", "payment": payment})
+        assert (fact.outcome, fact.subscription_reference, fact.session_id) == (outcome, "su_1", None)
+        assert (fact.amount_minor, fact.payment_reference) == (None, None)
 
 
 @pytest.mark.parametrize("spelling", ["subscription", "suscription"])
-@pytest.mark.parametrize(("suffix", "word"), [("succeeded", "activated"), ("cancelled", "cancelled")])
-def test_both_spellings_of_a_trial_are_read(spelling: str, suffix: str, word: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "outcome"), [("succeeded", Outcome.IGNORED), ("cancelled", Outcome.SUBSCRIPTION_ENDED)]
+)
+def test_both_spellings_of_a_trial_are_read(spelling: str, suffix: str, outcome: Outcome) -> None:
     fact = only_fact({"event_type": f"setup_intent.{suffix}", "id": "seti_1", spelling: {"id": "su_9"}})
-    assert (fact.outcome, fact.detail) == (Outcome.IGNORED, f"subscription.{word} su_9")
+    assert (fact.outcome, fact.subscription_reference) == (outcome, "su_9")
+
+
+_CHARGE = {"id": "pa_1", "paymentable": {"type": "Subscription", "id": "su_1"}}
 
 
 @pytest.mark.parametrize(
-    ("event_type", "word"),
-    [("payment_intent.succeeded", "payment_succeeded"), ("intent.succeeded", "payment_succeeded"),
-     ("payment_intent.failed", "payment_failed")],
-)  # fmt: skip
-def test_a_renewal_is_no_payment_of_a_checkout(event_type: str, word: str) -> None:
-    payment = {"id": "pa_1", "paymentable": {"type": "Subscription", "id": "su_1"}}
-    fact = only_fact(event(event_type, payment=payment))
-    assert (fact.outcome, fact.detail) == (Outcome.IGNORED, f"subscription.{word} su_1")
+    "event_type", ["payment_intent.succeeded", "intent.succeeded", "subscription.payment_succeeded"]
+)
+def test_a_charge_of_a_subscription_counts_once_under_every_name(event_type: str) -> None:
+    fact = only_fact(event(event_type, payment=_CHARGE))
+    assert (fact.outcome, fact.business_key) == (Outcome.PAID, "recurrente:pa_1:paid")
+    assert (fact.subscription_reference, fact.payment_reference, fact.session_id) == ("su_1", "pa_1", "ps_1")
+    assert (fact.amount_minor, fact.currency) == (9500, "USD")
+
+
+def test_a_charge_that_failed_is_no_end_of_the_first_page() -> None:
+    fact = only_fact(event("payment_intent.failed", payment=_CHARGE, failure_reason="card_declined"))
+    assert (fact.outcome, fact.detail) == (Outcome.RENEWAL_FAILED, "card_declined")
+    assert (fact.subscription_reference, fact.amount_minor) == ("su_1", None)
+
+
+@pytest.mark.parametrize(
+    "unsaid",
+    [{"amount_in_cents": None}, {"currency": None}, {"payment": {"id": "in_1", "paymentable": _CHARGE["paymentable"]}}],
+    ids=["no amount", "no currency", "an id we do not know"],
+)
+def test_a_charge_that_does_not_say_enough_states_nothing(unsaid: dict[str, Any]) -> None:
+    assert only_fact(event("intent.succeeded", **{"payment": _CHARGE, **unsaid})).outcome is Outcome.IGNORED
 
 
 def test_refunds_go_by_their_payment() -> None:

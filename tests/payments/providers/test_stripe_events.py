@@ -16,6 +16,7 @@ from portal.payments.providers.stripe_events import EVENT_TYPES
 from tests.payments.providers.stripe_support import (
     DISPUTE,
     INTENT,
+    INVOICE,
     REFUND,
     SESSION,
     event,
@@ -39,7 +40,28 @@ def unreadable(body: bytes) -> str:
     [
         ("checkout.session.completed", SESSION, Outcome.PAID, "stripe:pi_1:paid"),
         ("checkout.session.completed", SESSION | {"payment_status": "unpaid"}, Outcome.PENDING, "stripe:pi_1:pending"),
-        ("checkout.session.completed", SESSION | {"mode": "subscription"}, Outcome.IGNORED, None),
+        ("checkout.session.completed", SESSION | {"mode": "subscription"}, Outcome.HINT, None),
+        (
+            "checkout.session.completed",
+            SESSION | {"mode": "subscription", "payment_status": "no_payment_required"},
+            Outcome.IGNORED,
+            None,
+        ),
+        ("invoice.paid", INVOICE, Outcome.HINT, None),
+        ("invoice.payment_succeeded", INVOICE, Outcome.HINT, None),
+        ("invoice.payment_failed", INVOICE, Outcome.RENEWAL_FAILED, "stripe:in_1:failed:1"),
+        (
+            "invoice.payment_failed",
+            INVOICE | {"billing_reason": "subscription_create"},
+            Outcome.IGNORED,
+            None,
+        ),
+        (
+            "customer.subscription.deleted",
+            {"id": "sub_1", "object": "subscription", "metadata": {"session_id": "ps_1"}},
+            Outcome.SUBSCRIPTION_ENDED,
+            "stripe:sub_1:cancelled",
+        ),
         ("checkout.session.completed", SESSION | {"mode": "setup"}, Outcome.IGNORED, None),
         ("checkout.session.completed", SESSION | {"payment_status": "gold"}, Outcome.IGNORED, None),
         (
@@ -101,13 +123,29 @@ def test_every_type_we_subscribe_to_is_mapped_above() -> None:
         "charge.dispute.funds_withdrawn",
         "payment_intent.created",
         "payment_intent.canceled",
-        "invoice.paid",
-        "customer.subscription.deleted",
+        "invoice.created",
+        "customer.subscription.updated",
         "some.type.of.next.year",
     ],
 )
 def test_other_types_state_nothing(kind: str) -> None:
     assert meaning(event(kind, {"id": "x_1"})) == ()
+
+
+@pytest.mark.parametrize("kind", ["invoice.paid", "invoice.payment_succeeded", "invoice.payment_failed"])
+@pytest.mark.parametrize(
+    "parent",
+    [None, {"type": "quote_details"}, {"type": "subscription_details", "subscription_details": {"metadata": {}}}],
+    ids=["of no subscription", "of a quote", "of somebody else's subscription"],
+)
+def test_other_invoices_state_nothing(kind: str, parent: dict[str, Any] | None) -> None:
+    assert meaning(event(kind, INVOICE | {"parent": parent})) == ()
+
+
+def test_a_failed_renewal_says_when_it_is_tried_again() -> None:
+    (fact,) = meaning(event("invoice.payment_failed", INVOICE | {"next_payment_attempt": 1_795_483_200}))
+    assert fact.due_at == datetime.fromtimestamp(1_795_483_200, UTC)
+    assert (fact.session_id, fact.subscription_reference, fact.subject_reference) == ("ps_1", "sub_1", "in_1")
 
 
 def test_a_completed_session_says_all_we_need() -> None:

@@ -29,6 +29,7 @@ from portal.payments.providers.sandbox.models import (
 EVENT_CREATED = "sandbox.event_created"
 _REFERENCE = re.compile(r"sbx_[0-9a-f]{32}")
 LATE = timedelta(seconds=20)
+NEXT_TRY = timedelta(days=3)
 EXPIRED = "the payment page expired"
 BLIK = "blik"
 CANCELLED = "the buyer cancelled"
@@ -64,6 +65,7 @@ def open_page(request: StartRequest, *, at: datetime) -> SandboxPayment:
             cancel_url=request.cancel_url,
             created_at=at,
             expires_at=request.expires_at,
+            repeat_months=request.every_months,
         )
         .on_conflict_do_nothing(index_elements=["idempotency_key"])
     )
@@ -101,6 +103,9 @@ def pay(
     page = _open_page(reference, at)
     if method == BLIK and page.currency != "PLN":
         raise MethodNotOffered
+    if page.repeat_months and (method == BLIK or times > 1):
+        # BLIK asks the buyer each time, and a second charge of a subscription is a renewal.
+        raise MethodNotOffered
     if page.state is not PageStatus.OPEN:
         return page
     page.state = PageStatus.PAID
@@ -109,16 +114,62 @@ def pay(
         # The buyer confirms in the bank's app, so a page paid by BLIK is pending first.
         _tell(page, events.PENDING, events.page_data(page, detail=method), at=at, is_told=is_told, when=available_at)
     for _ in range(times):
-        charge = SandboxCharge(
-            reference=f"sbxpay_{secrets.token_hex(12)}",
-            method=method,
-            amount_minor=page.amount_minor,
-            refunded_minor=0,
-            charged_at=at,
-        )
-        page.charges.append(charge)
-        db.session.flush()
+        charge = _charge(page, method, at)
         _tell(page, events.PAID, events.charge_data(page, charge), at=at, is_told=is_told, when=available_at)
+    return page
+
+
+def _charge(page: SandboxPayment, method: str, at: datetime) -> SandboxCharge:
+    charge = SandboxCharge(
+        reference=f"sbxpay_{secrets.token_hex(12)}",
+        method=method,
+        amount_minor=page.amount_minor,
+        refunded_minor=0,
+        charged_at=at,
+    )
+    page.charges.append(charge)
+    db.session.flush()
+    return charge
+
+
+def renew(reference: str, *, at: datetime) -> SandboxPayment:
+    """Charge a subscription once more and tell the portal. One that did not begin, or has ended, stays as it is."""
+    page = _subscription(reference)
+    if page.is_repeating:
+        charge = _charge(page, "card", at)
+        _tell(page, events.PAID, events.charge_data(page, charge), at=at)
+    return page
+
+
+def fail_renewal(reference: str, *, at: datetime) -> SandboxPayment:
+    """Have the bank refuse the next charge of a subscription, and tell the portal when it is tried again."""
+    page = _subscription(reference)
+    if page.is_repeating:
+        data = {**events.page_data(page, detail="card_declined"), "next_try": int((at + NEXT_TRY).timestamp())}
+        _tell(page, events.RENEWAL_FAILED, data, at=at)
+    return page
+
+
+def end_subscription(reference: str, *, at: datetime) -> SandboxPayment:
+    """Charge no more. Doing it again changes nothing."""
+    page = _subscription(reference)
+    if page.is_repeating:
+        page.ended_at = at
+        _tell(page, events.ENDED, events.page_data(page), at=at)
+    return page
+
+
+def page_of_subscription(reference: str) -> str:
+    """The page on which a subscription began. Raises PageNotFound."""
+    if not reference.startswith("sbxsub_"):
+        raise PageNotFound
+    return f"sbx_{reference.removeprefix('sbxsub_')}"
+
+
+def _subscription(reference: str) -> SandboxPayment:
+    page = get_page(reference, lock=True)
+    if not page.repeat_months:
+        raise PageNotFound
     return page
 
 

@@ -14,6 +14,8 @@ PAID = "payment.paid"
 DECLINED = "payment.declined"
 FAILED = "payment.failed"
 REFUNDED = "payment.refunded"
+RENEWAL_FAILED = "subscription.payment_failed"
+ENDED = "subscription.ended"
 
 # A decline is one try on a page that stays open, so nothing has failed yet.
 _MEANINGS = {
@@ -22,6 +24,8 @@ _MEANINGS = {
     DECLINED: Outcome.IGNORED,
     FAILED: Outcome.FAILED,
     REFUNDED: Outcome.REFUNDED,
+    RENEWAL_FAILED: Outcome.RENEWAL_FAILED,
+    ENDED: Outcome.SUBSCRIPTION_ENDED,
 }
 
 
@@ -39,6 +43,8 @@ def page_data(page: SandboxPayment, *, detail: str | None = None) -> dict[str, A
         "currency": page.currency,
         "test": True,
     }
+    if page.repeat_months and (page.charges or page.ended_at):
+        data["subscription"] = page.subscription_reference
     return {**data, "detail": detail} if detail else data
 
 
@@ -72,9 +78,15 @@ def _fact(outcome: Outcome, event: Fields) -> NormalisedEvent:
     data = event.fields("data")
     page = data.text("page", longest=64)
     payment, refund = data.optional_text("payment", longest=64), data.optional_text("refund", longest=64)
-    subject = {Outcome.PAID: payment, Outcome.REFUNDED: refund}.get(outcome, page)
+    subscription = data.optional_text("subscription", longest=64)
+    subject = {
+        Outcome.PAID: payment,
+        Outcome.REFUNDED: refund,
+        Outcome.RENEWAL_FAILED: subscription,
+        Outcome.SUBSCRIPTION_ENDED: subscription,
+    }.get(outcome, page)
     if subject is None:
-        raise InvalidPayload("data.payment or data.refund is missing")
+        raise InvalidPayload("data.payment, data.refund or data.subscription is missing")
     amount = _amount(data)
     return NormalisedEvent(
         outcome=outcome,
@@ -89,6 +101,8 @@ def _fact(outcome: Outcome, event: Fields) -> NormalisedEvent:
         detail=data.optional_text("detail"),
         subject_reference=refund,
         refund_key=data.optional_text("refund_key"),
+        due_at=data.optional_time("next_try"),
+        subscription_reference=subscription,
     )
 
 
@@ -117,6 +131,23 @@ def charge_fact(page: SandboxPayment, charge: SandboxCharge) -> NormalisedEvent:
         is_test=True,
         occurred_at=charge.charged_at.replace(microsecond=0).astimezone(UTC),
         detail=charge.method,
+        subscription_reference=page.subscription_reference,
+    )
+
+
+def ended_fact(page: SandboxPayment) -> NormalisedEvent:
+    """The fact that a subscription is charged no more, as the webhook tells it."""
+    reference = page.subscription_reference or page.reference
+    return NormalisedEvent(
+        outcome=Outcome.SUBSCRIPTION_ENDED,
+        session_id=page.session_public_id,
+        attempt_reference=page.reference,
+        business_key=business_key(reference, Outcome.SUBSCRIPTION_ENDED),
+        amount_minor=page.amount_minor,
+        currency=page.currency,
+        is_test=True,
+        occurred_at=page.ended_at.replace(microsecond=0).astimezone(UTC) if page.ended_at else None,
+        subscription_reference=reference,
     )
 
 

@@ -35,12 +35,25 @@ class SandboxPayment(Base):
     cancel_url: Mapped[str] = mapped_column(String(2048))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    # Every how many months it is charged again once it was paid, until it was ended.
+    repeat_months: Mapped[int | None]
+    ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     charges: Mapped[list["SandboxCharge"]] = relationship(
         back_populates="payment", order_by="SandboxCharge.id", cascade="all, delete-orphan"
     )
 
     __table_args__ = (CheckConstraint("amount_minor > 0", name="amount_positive"),)
+
+    @property
+    def subscription_reference(self) -> str | None:
+        """The company's id of the subscription that paying begins."""
+        return f"sbxsub_{self.reference.removeprefix('sbx_')}" if self.repeat_months else None
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether it is charged again: a subscription that began and has not ended."""
+        return self.repeat_months is not None and self.state is PageStatus.PAID and self.ended_at is None
 
 
 class SandboxCharge(Base):

@@ -29,7 +29,7 @@ from portal.payments.providers.base import (
     StartResult,
 )
 from portal.payments.providers.sandbox import books
-from portal.payments.providers.sandbox.events import charge_fact, closed_fact, read_event
+from portal.payments.providers.sandbox.events import charge_fact, closed_fact, ended_fact, read_event
 from portal.payments.providers.sandbox.models import PageStatus, SandboxPayment
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class SandboxProvider:
     """Takes no real money, and otherwise behaves like any other provider. Safe to share between threads."""
 
     name = "sandbox"
-    capabilities = Capabilities(refund=True, partial_refund=True, fetch=True, methods=("card", "blik"))
+    capabilities = Capabilities(refund=True, partial_refund=True, fetch=True, methods=("card", "blik"), recurring=True)
 
     def __init__(self, *, keys: Sequence[bytes], portal_url: str, shows_signatures: bool = False) -> None:
         """`keys` are all believed; `shows_signatures` on a developer's own machine. Raises ValueError without a key."""
@@ -84,6 +84,16 @@ class SandboxProvider:
         with _answering("fetch"):
             return _state(books.get_page(attempt_reference), clock.now())
 
+    def fetch_subscription(self, reference: str) -> FetchResult:
+        """Look into the company's books. Raises ProviderUnavailable or ProviderRejected."""
+        with _answering("fetch"):
+            return _subscription_state(books.get_page(books.page_of_subscription(reference)))
+
+    def cancel_subscription(self, reference: str) -> None:
+        """Have it charge no more. Raises ProviderUnavailable or ProviderRejected."""
+        with _answering("cancel"), unit_of_work():
+            books.end_subscription(books.page_of_subscription(reference), at=clock.now())
+
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give money back. Raises ProviderUnavailable or ProviderRejected."""
         with _answering("refund"), unit_of_work():
@@ -117,6 +127,17 @@ def _state(page: SandboxPayment, at: datetime) -> FetchResult:
     if page.state is PageStatus.EXPIRED or page.expires_at <= at:
         return FetchResult(Outcome.FAILED, closed_fact(page, books.EXPIRED), PageStatus.EXPIRED.value)
     return FetchResult(Outcome.PENDING, None, page.state.value)
+
+
+def _subscription_state(page: SandboxPayment) -> FetchResult:
+    """Its newest charge, then its end: the order in which they happened."""
+    facts = [charge_fact(page, charge) for charge in page.charges[-1:]]
+    if page.ended_at is not None:
+        facts.append(ended_fact(page))
+    if not facts:
+        return FetchResult(Outcome.PENDING, None, page.state.value)
+    word = "ended" if page.ended_at else "active"
+    return FetchResult(facts[-1].outcome, facts[0], f"{word} {page.charges[-1].reference}", tuple(facts[1:]))
 
 
 @contextmanager

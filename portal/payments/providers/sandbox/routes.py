@@ -33,6 +33,12 @@ _ACTIONS: Mapping[str, Action] = {
     "pay_untold": partial(books.pay, method="card", is_told=False),
     "cancel": books.cancel,
 }
+# What happens to a subscription in the months after; the page stays where it is.
+_LATER: Mapping[str, Action] = {
+    "renew": books.renew,
+    "fail_renewal": books.fail_renewal,
+    "end_subscription": books.end_subscription,
+}
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -57,10 +63,14 @@ def act(reference: str) -> ResponseReturnValue:
         if action == "decline":
             tries = request.form.get("tries", type=int, default=0)
             page = books.decline(reference, tries=tries, at=at)
+        elif action in _LATER:
+            page = _LATER[action](reference, at=at)
         elif action in _ACTIONS:
             page = _ACTIONS[action](reference, at=at)
         else:
             raise Invalid
+    if action in _LATER:
+        return htmx.leave(url_for("sandbox.show", reference=reference))
     if page.state is PageStatus.PAID:
         return htmx.leave(page.success_url)
     if page.state is PageStatus.CANCELLED:

@@ -1,0 +1,1 @@
+"""Sales orders of printed parts: made, checked, shipped and tracked."""

@@ -1,0 +1,1 @@
+"""What staff and carriers do with a parcel, one function per verb."""

@@ -1,0 +1,1 @@
+"""The customer's pages of quotes: uploading, changing, deciding, and the files themselves."""

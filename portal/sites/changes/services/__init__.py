@@ -1,0 +1,1 @@
+"""What happens to a change request, one file for each part of its life."""

@@ -1,0 +1,1 @@
+"""What is done with domains; each module is one capability."""

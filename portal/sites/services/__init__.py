@@ -1,0 +1,1 @@
+"""What the business does with hosted sites. Only these functions write them."""
