@@ -1,7 +1,9 @@
 """A site host for tests: a real nginx that includes what the deploy worker writes, and visitors who never stop."""
 
 import http.client
+import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -135,6 +137,42 @@ class Visitors:
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
             time.sleep(0.005)
+
+
+@dataclass
+class Load:
+    """wrk at one page, as fast as it is answered on connections that stay open; its verdict when it has ended."""
+
+    requests: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def load(port: int, path: str, folder: Path) -> Iterator[Load]:
+    """Visitors without end while the block runs, five minutes at most."""
+    log, found = folder / "wrk.log", Load()
+    command = [
+        "wrk",
+        "-t1",
+        "-c4",
+        "-d300s",
+        "--timeout",
+        "10s",
+        "-H",
+        f"Host: {HOST}",
+        f"http://127.0.0.1:{port}{path}",
+    ]
+    process = processes.start(command, log=log)
+    try:
+        yield found
+        assert process.poll() is None, log.read_text()
+    finally:
+        processes.stop(process, first=signal.SIGINT)
+    report = log.read_text()
+    [count] = re.findall(r"(\d+) requests in", report)
+    found.requests = int(count)
+    # wrk is silent about what did not happen.
+    found.failed = re.findall(r"Non-2xx or 3xx responses: .*|Socket errors: .*", report)
 
 
 @contextmanager

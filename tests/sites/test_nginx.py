@@ -19,7 +19,7 @@ from portal.sites.responses import Rules, host_name
 from tests.conftest import empty_database
 from tests.migrating import upgrade
 from tests.servers import processes, redis
-from tests.sites.hosting import HOST, SiteHost, Visitors, get, site_host, small_disk
+from tests.sites.hosting import HOST, SiteHost, Visitors, get, load, site_host, small_disk
 from tests.sites.support import FILES, deploy, fresh, make_live_site, make_site, make_version, page, request, steps
 
 pytestmark = pytest.mark.xdist_group("sites_nginx")
@@ -182,12 +182,14 @@ def test_every_version_has_an_address_of_its_own(app: Flask, host: SiteHost) -> 
     assert get(host.port, "/bakery/")[2] == page("one")["index.html"]
 
 
-def test_fifty_deployments_and_rollbacks_fail_no_request(app: Flask, host: SiteHost) -> None:
+def test_fifty_deployments_and_rollbacks_fail_no_request(app: Flask, host: SiteHost, tmp_path: Path) -> None:
     site = make_live_site("bakery", page("zero"))
     versions = [fresh(site).current_version, make_version(site, page("one")), make_version(site, page("two"))]
-    with Visitors(host.port, "/bakery/") as visitors:
+    with Visitors(host.port, "/bakery/") as visitors, load(host.port, "/bakery/", tmp_path) as wrk:
         for number in range(50):
             assert deploy(site, versions[number % 3]).status is DeploymentStatus.LIVE
+    assert wrk.failed == []
+    assert wrk.requests > 1000
     whole = {(200, page(word)["index.html"]) for word in ("zero", "one", "two")}
     assert visitors.failures == []
     assert set(visitors.answers) == whole
