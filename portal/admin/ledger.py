@@ -16,7 +16,7 @@ from portal.admin.wording import actor_words, change_words, mail_title
 from portal.core.mail import MailStatus
 from portal.core.outbox import MAX_ATTEMPTS, MessageStatus
 from portal.core.ui import money
-from portal.orders.models import OrderStatus
+from portal.orders.models import OrderStatus, PaymentStatus
 from portal.payments.models import Standing
 
 
@@ -85,12 +85,17 @@ def _goods(brought: Brought) -> Iterator[Effect]:
         return
     url = url_for("admin.order", number=order.number)
     yield Effect(_("Order %(number)s", number=order.number), order.payment_status, at=order.paid_at, url=url)
+    if not brought.unlocks + brought.returned:
+        return
     count = _("%(count)s of %(most)s", count=brought.granted, most=brought.unlocks)
+    if brought.returned:
+        count += " · " + _("given back: %(count)s", count=brought.returned)
     if order.status is OrderStatus.FULFILLED and brought.granted < brought.unlocks:
         action = _repair("paid_without_enrolment", order.id), _("Give what is missing")
         yield Effect(_("Packages unlocked"), "missing", count, url=url, action=action)
     elif order.status is OrderStatus.FULFILLED:
-        yield Effect(_("Packages unlocked"), "enrolled", count, url=url)
+        state = "enrolled" if brought.unlocks else PaymentStatus.REFUNDED
+        yield Effect(_("Packages unlocked"), state, count, url=url)
     else:
         state = "waiting" if order.status is OrderStatus.OPEN else "cancelled"
         yield Effect(_("Packages unlocked"), state, count, url=url)

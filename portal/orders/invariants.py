@@ -21,6 +21,7 @@ from portal.orders.models import (
     OrderStatus,
     PaymentStatus,
 )
+from portal.orders.queries import line_is_returned
 from portal.orders.services import mending
 from portal.orders.services.placing import PURPOSE
 from portal.payments.invariants import newest_sessions
@@ -151,7 +152,7 @@ def paid_not_delivered(reach: Reach) -> Sequence[Breach]:  # noqa: ARG001  # the
     action=_l("Give what is missing"),
 )
 def paid_without_enrolment(reach: Reach) -> Sequence[Breach]:
-    """Each package that a line unlocks was granted to the buyer."""
+    """Each package that a line unlocks was granted to the buyer, unless the line's money went back."""
     granted = (
         select(EnrolmentGrant.id)
         .join(Enrolment, Enrolment.id == EnrolmentGrant.enrolment_id)
@@ -161,7 +162,7 @@ def paid_without_enrolment(reach: Reach) -> Sequence[Breach]:
     owed = (
         select(OrderLine.id)
         .join(OrderLineUnlock, OrderLineUnlock.order_line_id == OrderLine.id)
-        .where(OrderLine.order_id == Order.id, OrderLine.kind == LineKind.PACKAGE, ~granted)
+        .where(OrderLine.order_id == Order.id, OrderLine.kind == LineKind.PACKAGE, ~granted, ~line_is_returned())
         .exists()
     )
     return _orders(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from portal.catalogue.models import Package
@@ -234,7 +234,10 @@ def orders_waiting_for(email: str) -> list[Order]:
 
 def returned_line_ids(line_ids: Iterable[int]) -> set[int]:
     """Which order lines were given back, with their licences."""
-    statement = select(LineReturn.order_line_id).where(
-        LineReturn.order_line_id.in_(list(line_ids)), LineReturn.restored_at.is_(None)
-    )
+    statement = select(OrderLine.id).where(OrderLine.id.in_(list(line_ids)), line_is_returned())
     return set(db.session.scalars(statement))
+
+
+def line_is_returned() -> ColumnElement[bool]:
+    """Whether the order line at hand was given back, so that nothing is owed for it any more."""
+    return exists().where(LineReturn.order_line_id == OrderLine.id, LineReturn.restored_at.is_(None))

@@ -16,7 +16,9 @@ from portal.core.db import db, unit_of_work
 from portal.core.mail import MailMessage, MailStatus
 from portal.core.outbox import MessageStatus, OutboxMessage
 from portal.core.state import transition
-from portal.payments.models import EventStatus, Invoice, ProviderEvent
+from portal.orders.models import Order
+from portal.payments.models import EventStatus, Invoice, InvoiceLine, ProviderEvent
+from portal.payments.services.refunding import Wish, request_refund
 from tests import factories, sandbox
 from tests.admin import support
 from tests.admin.reading import FRAGMENT, audited, page, rows, words
@@ -48,6 +50,28 @@ def _mail(template: str) -> MailMessage:
 
 
 # --- the ledger ---
+
+
+def test_what_was_given_back_is_not_missing(app: Flask, office: FlaskClient, client: FlaskClient) -> None:
+    """A line's money goes back and takes the access along: nothing is offered to be given once more."""
+    order = shop.buy(app, client, factories.make_package(slug="one"), factories.make_package(slug="two"))
+    event = db.session.scalars(db.select(ProviderEvent).where(ProviderEvent.event_type == "payment.paid")).one()
+    _give_back(app, order, position=1)
+    text = page(office, _address(event))
+    assert "Packages unlocked Unlocked 1 of 1 · given back: 1" in text
+    assert "Missing" not in text
+    assert "Give what is missing" not in text
+    _give_back(app, order, position=2)
+    assert "Packages unlocked Refunded 0 of 0 · given back: 2" in page(office, _address(event))
+
+
+def _give_back(app: Flask, order: Order, *, position: int) -> None:
+    line = db.session.scalars(db.select(InvoiceLine).where(InvoiceLine.position == position)).one()
+    session_ids = tuple(one.id for one in shop.sessions())
+    with unit_of_work():
+        wish = Wish(session_ids, key=f"{order.number}-line-{position}", line_ids=(line.id,))
+        request_refund(wish, by="admin@example.com", at=clock.now())
+    shop.work(app)
 
 
 def test_the_ledger_names_every_effect_with_its_state(office: FlaskClient, sale: ProviderEvent) -> None:

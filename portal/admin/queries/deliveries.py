@@ -15,6 +15,7 @@ from portal.core.mail import MailMessage
 from portal.core.outbox import OutboxMessage
 from portal.core.paging import PAGE_SIZE, Page, cursor, paginate
 from portal.orders.models import Enrolment, EnrolmentGrant, Order, OrderLine
+from portal.orders.queries import returned_line_ids
 from portal.payments.models import Invoice, Payment, Standing
 
 MAIL_TOPIC = "mail.queued"
@@ -60,11 +61,13 @@ def _refused_by(provider: str, wanted: RefusalFilter, older_than: int | None, ne
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What an event has brought about beside its own rows, found through them."""
+    """What an event has brought about beside its own rows, found through them. `unlocks` is how many packages the
+    order's buyer should have, `returned` how many more it had before lines of it were given back."""
 
     invoice: Invoice | None
     order: Order | None
     unlocks: int
+    returned: int
     granted: int
     mails: list[MailMessage]
 
@@ -77,10 +80,10 @@ def read_brought(file: EventFile) -> Brought:
         db.select(MailMessage).where(MailMessage.id.in_([one for one in mail_ids if one])).order_by(MailMessage.id)
     ).all()
     if counted is None:
-        return Brought(None, None, 0, 0, list(mails))
+        return Brought(None, None, 0, 0, 0, list(mails))
     invoice = db.session.scalar(db.select(Invoice).where(Invoice.session_id == counted.session_id))
     order = _order_of(file, counted)
-    granted = 0
+    granted = unlocks = returned = 0
     if order is not None:
         granted = len(
             db.session.execute(
@@ -90,8 +93,10 @@ def read_brought(file: EventFile) -> Brought:
                 .limit(_MOST_GRANTS)
             ).all()
         )
-    unlocks = sum(len(line.unlocks) for line in order.lines) if order is not None else 0
-    return Brought(invoice, order, unlocks, granted, list(mails))
+        gone = returned_line_ids([line.id for line in order.lines])
+        unlocks = sum(len(line.unlocks) for line in order.lines if line.id not in gone)
+        returned = sum(len(line.unlocks) for line in order.lines if line.id in gone)
+    return Brought(invoice, order, unlocks, returned, granted, list(mails))
 
 
 def _order_of(file: EventFile, payment: Payment) -> Order | None:

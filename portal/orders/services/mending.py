@@ -17,6 +17,7 @@ from portal.core.invariants import AlreadyRight
 from portal.core.mail import MailMessage
 from portal.orders import hooks
 from portal.orders.models import Enrolment, EnrolmentGrant, LineKind, Order, OrderLine, OrderStatus, PaymentStatus
+from portal.orders.queries import returned_line_ids
 from portal.orders.services import fulfilling
 from portal.orders.services.placing import PURPOSE
 from portal.payments.models import Payment, PaymentSession, SessionStatus, Standing
@@ -96,6 +97,7 @@ def enrol_missing(order_id: int, *, by: str, at: datetime) -> None:
 
 def _not_granted(order: Order) -> list[tuple[OrderLine, int]]:
     line_ids = [line.id for line in order.lines]
+    returned = returned_line_ids(line_ids)
     granted = {
         (line_id, package_id)
         for line_id, package_id in db.session.execute(
@@ -107,7 +109,7 @@ def _not_granted(order: Order) -> list[tuple[OrderLine, int]]:
     return [
         (line, unlock.package_id)
         for line in order.lines
-        if line.kind is LineKind.PACKAGE
+        if line.kind is LineKind.PACKAGE and line.id not in returned
         for unlock in line.unlocks
         if (line.id, unlock.package_id) not in granted
     ]
