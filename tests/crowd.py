@@ -1,10 +1,12 @@
 """Many at one moment: what a race test needs."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import text
 
 from portal.core.db import db
 
@@ -30,3 +32,20 @@ def all_at_once(app: Flask, work: list[Callable[[], Any]]) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
+
+
+def wait_until(ready: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Look again and again until it is so. Raises AssertionError when it is never so."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def somebody_waits() -> bool:
+    """Whether a transaction waits for what another one holds. Only PostgreSQL can be asked."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with db.engine.connect() as connection:
+        return bool(connection.execute(waiting).scalar())

@@ -1,6 +1,8 @@
 """Gap-free numbers such as INV-2026-00001: drawn inside the transaction that uses them, so a rollback gives it back."""
 
-from sqlalchemy import String, update
+from collections.abc import Collection
+
+from sqlalchemy import String, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -39,3 +41,17 @@ def _draw(series: str) -> int | None:
         .returning(NumberSequence.value)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
+
+
+def hold(prefixes: Collection[str], years: Collection[int]) -> None:
+    """Draw nothing, and let nobody else draw from these series, until the transaction ends.
+
+    A series that no number was ever drawn from, as far as anybody can see, is nothing to hold.
+    """
+    wanted = [f"{prefix}-{year}" for prefix in prefixes for year in years]
+    db.session.execute(
+        select(NumberSequence.series)
+        .where(NumberSequence.series.in_(wanted))
+        .order_by(NumberSequence.series)
+        .with_for_update()
+    ).all()

@@ -1,58 +1,59 @@
 """The sums of each day are what its payments and refunds add up to."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Row, Select, func, select, type_coerce
+from sqlalchemy import func, select
 
-from portal.core.db import UTCDateTime, db
+from portal.core.db import db
+from portal.core.errors import NotFound
 from portal.core.invariants import LIMIT, Breach, Reach, invariant
 from portal.core.money import Money
-from portal.payments.models import Payment, PaymentSession, Standing
-from portal.payments.refund_models import Refund, RefundStatus
+from portal.payments.models import Payment, Standing
+from portal.payments.refund_models import Refund
 from portal.payments.sales_models import SalesDay
+from portal.payments.services import recounting
 from portal.payments.services.sales import day_of
 
 # Day, currency and mode.
 _Key = tuple[str, str, str]
-# When, currency, mode, amount and standing of money, newest first.
-_Row = Row[datetime, str, str, int, Standing]
-_Newest = Select[datetime, str, str, int, Standing]
+# A breach is about a day of one direction: 202611300 is what came in on 30 November, 202611301 what went back.
+_SUBJECT = re.compile(r"(2[0-9]{7})([01])")
 # What is written at once may carry instants that are a little out of order.
 _SLACK = timedelta(hours=1)
+
+
+def _recount(subject_id: int, *, by: str, at: datetime) -> None:
+    named = _SUBJECT.fullmatch(str(subject_id))
+    if named is None:
+        raise NotFound
+    try:
+        day = date.fromisoformat(named[1])
+    except ValueError:
+        raise NotFound from None
+    recounting.recount_day(day, is_return=named[2] == "1", by=by, at=at)
 
 
 @invariant(
     "sales_of_a_day_differ",
     title=_l("Sales of a day do not add up"),
-    advice=_l("The sums in the statistics are not what payments and refunds add up to. Look into the audit log."),
+    advice=_l(
+        "The statistics do not say what payments and refunds add up to. Count the day anew; the audit log keeps both."
+    ),
+    repair=_recount,
+    action=_l("Count anew"),
 )
 def sales_of_a_day_differ(reach: Reach) -> Sequence[Breach]:
     """Recounts the days that lie wholly within the newest payments and refunds."""
-    came = (
-        select(Payment.received_at, Payment.currency, PaymentSession.mode, Payment.amount_minor, Payment.standing)
-        .join(PaymentSession, PaymentSession.id == Payment.session_id)
-        .order_by(Payment.id.desc())
-    )
-    went = (
-        select(
-            type_coerce(Refund.succeeded_at, UTCDateTime()),
-            Refund.currency,
-            PaymentSession.mode,
-            Refund.amount_minor,
-            Payment.standing,
-        )
-        .join(PaymentSession, PaymentSession.id == Refund.session_id)
-        .join(Payment, Payment.id == Refund.payment_id)
-        .where(Refund.succeeded_at.is_not(None), Refund.status == RefundStatus.SUCCEEDED)
-        .order_by(Refund.succeeded_at.desc())
-    )
+    came = recounting.came().order_by(Payment.id.desc())
+    went = recounting.went().order_by(Refund.succeeded_at.desc())
     return [*_differences(came, reach, is_return=False), *_differences(went, reach, is_return=True)][:LIMIT]
 
 
-def _differences(newest: _Newest, reach: Reach, *, is_return: bool) -> list[Breach]:
+def _differences(newest: recounting.MoneyRows, reach: Reach, *, is_return: bool) -> list[Breach]:
     rows = db.session.execute(newest.limit(reach.rows)).all()
     # Of the day of the oldest row some others may lie further back.
     seen_whole = day_of(rows[-1][0] + _SLACK) if len(rows) == reach.rows else ""
@@ -67,7 +68,7 @@ def _differences(newest: _Newest, reach: Reach, *, is_return: bool) -> list[Brea
     ]  # fmt: skip
 
 
-def _counted(rows: Sequence[_Row]) -> Counter[_Key]:
+def _counted(rows: Sequence[recounting.MoneyRow]) -> Counter[_Key]:
     sums: Counter[_Key] = Counter()
     for at, currency, mode, amount_minor, standing in rows:
         if standing is Standing.COUNTED:

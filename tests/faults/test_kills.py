@@ -51,6 +51,11 @@ IN_A_REFUND = (
     "refund-after-order",
     "refund-before-commit",
 )
+IN_A_CANCELLATION = (
+    "let-go-before-commit",
+    "end-before-provider",
+    "end-after-provider",
+)  # tests/faults/test_cancellations.py
 IN_A_DEPLOYMENT = (
     "deploy-claimed",
     "deploy-file-written",
@@ -104,7 +109,9 @@ def points_in_the_code() -> set[str]:
 
 
 def test_every_point_is_tried() -> None:
-    groups = (IN_THE_WORKER, IN_THE_WEB_SERVER, IN_A_REFUND, IN_A_DEPLOYMENT, IN_A_DOMAIN, BY_RAISING)
+    groups = (
+        IN_THE_WORKER, IN_THE_WEB_SERVER, IN_A_REFUND, IN_A_CANCELLATION, IN_A_DEPLOYMENT, IN_A_DOMAIN, BY_RAISING,
+    )  # fmt: skip
     assert points_in_the_code() == {point for group in groups for point in group}
 
 
@@ -116,7 +123,7 @@ def armed(points: tuple[str, ...], marks: Path) -> str:
     return ",".join(f"{point}=kill-once:{marks}" for point in points)
 
 
-def let_leases_end() -> None:
+def let_leases_end(longest: timedelta = RESUMED_WITHIN - timedelta(seconds=30)) -> None:
     """Do what time does to work whose worker died, having seen that it would not take too long."""
     at = clock.now()
     with committed() as session:
@@ -124,7 +131,7 @@ def let_leases_end() -> None:
             late = db.session.scalars(
                 db.select(model.available_at).where(model.status == waiting, model.available_at > at)
             ).all()
-            assert all(one <= at + RESUMED_WITHIN - timedelta(seconds=30) for one in late), late
+            assert all(one <= at + longest for one in late), late
             session.execute(
                 update(model).where(model.status == waiting, model.available_at > at).values(available_at=at)
             )

@@ -1,19 +1,27 @@
 """Sending a buyer to the provider: one page a session, whatever the network does."""
 
 import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from portal.core import clock
 from portal.core.db import db
 from portal.payments.errors import SessionClosed
 from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, SessionStatus
-from portal.payments.providers.base import ProviderRejected, ProviderUnavailable
+from portal.payments.providers.base import ProviderRejected, ProviderUnavailable, StartRequest
 from portal.payments.providers.registry import UnknownProvider
+from portal.payments.services import starting
 from portal.payments.services.checking import check_session
 from portal.payments.services.starting import start_attempt
+from tests.crowd import all_at_once
 from tests.fakes.stripe import FakeStripe
 from tests.payments import signed
 
@@ -46,31 +54,87 @@ def test_starting_again_gives_the_page_that_is_open(fake_stripe: FakeStripe) -> 
     assert opened_pages(fake_stripe) == 1
 
 
+def start_at_once(app: Flask, count: int) -> list[Any]:
+    """One session is started so many times at once: the address that each got, or what it was told."""
+    number = signed.make_session().id
+    db.session.rollback()
+    return all_at_once(app, [lambda: start_attempt(number, "stripe", at=clock.now())] * count)
+
+
 def test_starting_twenty_times_at_once_opens_one_page(app: Flask, fake_stripe: FakeStripe) -> None:
-    session = signed.make_session()
-    barrier = threading.Barrier(20)
-    urls: list[str] = []
-
-    def start() -> None:
-        with app.app_context():
-            barrier.wait()
-            try:
-                urls.append(start_attempt(session.id, "stripe", at=clock.now()))
-            except ProviderUnavailable:
-                # Stripe answers a key that is in use with a conflict: "ask again" is an honest answer.
-                urls.append("ask again")
-            finally:
-                db.session.remove()
-
-    threads = [threading.Thread(target=start) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(urls) == 20
-    assert len(set(urls) - {"ask again"}) == 1
+    answers = start_at_once(app, 20)
+    # Stripe answers a key that is in use with a conflict: "ask again" is an honest answer.
+    urls = [one for one in answers if not isinstance(one, ProviderUnavailable)]
+    assert set(urls) == {attempts()[0].redirect_url}, answers
     assert opened_pages(fake_stripe) == 1
     assert len(attempts()) == 1
+
+
+def without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who start look at the session before either has written: neither sees the other's try."""
+    both_have_looked, looked, lock = threading.Barrier(2, timeout=20), set[threading.Thread](), starting._locked
+
+    def careless_look(session_id: int) -> PaymentSession:
+        if threading.current_thread() in looked:
+            return lock(session_id)
+        looked.add(threading.current_thread())
+        found = db.session.get_one(PaymentSession, session_id)
+        assert found.attempts == []
+        both_have_looked.wait()
+        return found
+
+    monkeypatch.setattr(starting, "_locked", careless_look)
+
+
+@contextmanager
+def without_unique_tries() -> Iterator[None]:
+    """The database keeps two tries of one number, and of one key."""
+    keys = {"session_id_number": "session_id, number", "idempotency_key": "idempotency_key"}
+    with db.engine.begin() as connection:
+        for name in keys:
+            connection.execute(text(f"ALTER TABLE payment_attempts DROP CONSTRAINT uq_payment_attempts_{name}"))
+    try:
+        yield
+    finally:
+        db.session.rollback()
+        with db.engine.begin() as connection:
+            connection.execute(text("DELETE FROM payment_attempts"))
+            for name, columns in keys.items():
+                added = f"ADD CONSTRAINT uq_payment_attempts_{name} UNIQUE ({columns})"
+                connection.execute(text(f"ALTER TABLE payment_attempts {added}"))
+
+
+# SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_control_without_the_lock_one_of_two_gets_no_page(
+    app: Flask, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's own keys still keep it at one try; only the lock lets the other have its page."""
+    without_the_lock(monkeypatch)
+    answers = start_at_once(app, 2)
+    assert [type(one).__name__ for one in answers if not isinstance(one, str)] == ["IntegrityError"]
+    assert (len(attempts()), opened_pages(fake_stripe)) == (1, 1)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_control_without_the_guards_two_pages_can_be_paid(
+    app: Flask, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the lock, the database's keys and the key that makes Stripe give the same page again."""
+    ask = starting.request_for
+
+    def ask_anew(session: PaymentSession, attempt: PaymentAttempt, **named: Any) -> StartRequest:
+        return replace(ask(session, attempt, **named), idempotency_key=uuid.uuid4().hex)
+
+    without_the_lock(monkeypatch)
+    monkeypatch.setattr(starting, "request_for", ask_anew)
+    with without_unique_tries():
+        answers = start_at_once(app, 2)
+        assert len(set(answers)) == 2
+        assert {one.redirect_url for one in attempts()} == set(answers)
+        assert [one.status for one in attempts()] == [AttemptStatus.OPEN] * 2
+    assert opened_pages(fake_stripe) == 2
+    assert [page["status"] for page in fake_stripe.world.all("checkout.session")] == ["open"] * 2
 
 
 def test_a_lost_answer_is_unknown_and_asking_again_finds_the_same_page(fake_stripe: FakeStripe) -> None:

@@ -2,24 +2,28 @@
 
 import itertools
 import json
+import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import Table, Update, bindparam, func, or_, select, update
 
 from portal.accounts.models import User
-from portal.core import clock, outbox
+from portal.core import clock, outbox, state
 from portal.core.db import db, unit_of_work
 from portal.core.invariants import Reach, get_invariant
 from portal.core.queues import QueueName
+from portal.core.state import StaleState
 from portal.payments.models import Invoice, PaymentSession
 from portal.payments.services import draining
 from portal.subscriptions import jobs
-from portal.subscriptions.models import BillingPeriod, EndCause, SubscriptionStatus
+from portal.subscriptions.models import BillingPeriod, EndCause, Subscription, SubscriptionStatus
 from portal.subscriptions.services import cancelling, dunning, paying
 from tests import invariants, sandbox
-from tests.crowd import all_at_once
+from tests.crowd import all_at_once, somebody_waits, wait_until
 from tests.fakes.recurrente import SECRET_KEY, WEBHOOK_SECRET, FakeRecurrente
 from tests.fakes.standard_webhooks import headers as standard_headers
 from tests.fakes.stripe import FakeStripe
@@ -170,6 +174,89 @@ def test_many_renewals_and_the_end_of_the_grace_at_once_leave_one_truth(app: Fla
         assert mails().count("cancelled") <= 1
         assert get_invariant("recurring_revenue_differs").find(Reach(clock.now())) == []
     assert invariants.check(db.session) == []
+
+
+def _renewal_while_the_grace_ends(
+    app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch, look: Callable[[int], Subscription]
+) -> list[Any]:
+    """Who ends the grace has looked, and then the renewal comes: it is through, or waits, before anything is written.
+
+    What came of the end and of the renewal.
+    """
+    own_site(alice)
+    page = activate(app, alice)
+    press(app, page, "fail_renewal")
+    looked, renewed = threading.Event(), threading.Event()
+
+    def look_and_linger(subscription_id: int) -> Subscription:
+        found = look(subscription_id)
+        looked.set()
+        wait_until(lambda: renewed.is_set() or somebody_waits())
+        return found
+
+    def end() -> None:
+        with unit_of_work():
+            dunning.keep_up(1, at=clock.now())
+
+    def renew() -> int:
+        assert looked.wait(20)
+        status = deliver(app, body, "evt_renewed")
+        draining.drain_inbox()
+        renewed.set()
+        return status
+
+    monkeypatch.setattr(dunning, "lock", look_and_linger)
+    with clock.shifted(timedelta(days=7, minutes=1)):
+        press_only(app, page, "renew")
+        body = sandbox.events(app)[-1].body.encode()
+        look_again()
+        return all_at_once(app, [end, renew])
+
+
+def _careless_look(subscription_id: int) -> Subscription:
+    found = db.session.get_one(Subscription, subscription_id)
+    assert found.status is SubscriptionStatus.PAST_DUE
+    return found
+
+
+# SQLite lets one writer in at a time and cannot show this; its guard, BEGIN IMMEDIATE, has its own control.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_renewal_waits_for_the_end_of_the_grace_and_begins_anew(
+    app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _renewal_while_the_grace_ends(app, alice, monkeypatch, dunning.lock) == [None, 200]
+    assert settled() == ("active", 2, 2, "active")
+    assert mails() == ["activated", "payment_failed:0", "cancelled", "activated"]
+    assert get_invariant("recurring_revenue_differs").find(Reach(clock.now())) == []
+    assert invariants.check(db.session) == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_control_without_the_lock_the_end_loses_to_the_renewal(
+    app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compare-and-set still keeps what is paid for open; only the lock lets the one see what the other did."""
+    [ended, renewed] = _renewal_while_the_grace_ends(app, alice, monkeypatch, _careless_look)
+    assert isinstance(ended, StaleState)
+    assert renewed == 200
+    assert settled() == ("active", 2, 2, "active")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_control_without_the_guards_what_was_paid_for_is_closed(
+    app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the lock and the compare-and-set: the renewal is on the books, and the site is shut."""
+
+    def set_without_comparing(table: Table, column: str, names: tuple[str, ...]) -> Update:
+        was_anything = or_(table.c[column] == bindparam("was"), table.c[column] != bindparam("was"))
+        values = {name: bindparam(f"new_{name}") for name in names}
+        return update(table).where(table.c.id == bindparam("row_id"), was_anything).values(values)
+
+    monkeypatch.setattr(state, "_compare_and_set", set_without_comparing)
+    assert _renewal_while_the_grace_ends(app, alice, monkeypatch, _careless_look) == [None, 200]
+    assert settled() == ("cancelled", 2, 2, "owned")
+    assert mails() == ["activated", "payment_failed:0", "receipt", "cancelled"]
 
 
 def _activate_twice_at_once(app: Flask, alice: User) -> list[object]:

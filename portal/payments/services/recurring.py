@@ -15,6 +15,7 @@ from sqlalchemy import func, or_, select
 
 from portal.core import clock, outbox
 from portal.core.db import db
+from portal.core.faults import fault
 from portal.core.queues import QueueName
 from portal.payments import check_log, hooks
 from portal.payments.extension import current_registry
@@ -139,7 +140,9 @@ def end_at_provider(session_id: int) -> None:
     if found is None:
         return
     provider, reference = found
+    fault("end-before-provider")
     provider.cancel_subscription(reference)
+    fault("end-after-provider")
     check_subscription(session_id)
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from portal.core import audit, clock, outbox
 from portal.core.db import db, unit_of_work
+from portal.core.faults import fault
 from portal.payments import SubscriptionChange, SubscriptionNews
 from portal.payments.models import PaymentSession
 from portal.payments.services.checking import end_session
@@ -101,6 +102,7 @@ def let_go_when_due(subscription_id: int) -> None:
     """Tell the provider, unless the customer changed their mind. The nightly run does so too, should this get lost."""
     with unit_of_work():
         let_go_if_due(lock(subscription_id), at=clock.now())
+        fault("let-go-before-commit")
 
 
 def let_go_if_due(subscription: Subscription, *, at: datetime) -> None:
