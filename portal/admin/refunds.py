@@ -24,9 +24,13 @@ from portal.core import clock, htmx, settings
 from portal.core.access import admin, recently_authenticated, staff
 from portal.core.db import db, unit_of_work
 from portal.core.errors import Conflict, Invalid
+from portal.orders.models import LineKind, Order
+from portal.orders.queries import order_paid_by
 from portal.payments.models import PaymentSession
 from portal.payments.refund_models import Refund, RefundOrigin, RefundReason, RefundStatus
 from portal.payments.services import refund_desk, refunding
+from portal.sites.models import Site
+from portal.sites.services import selling
 
 _PAGE = f"/refunds/<{ROW_ID}:refund_id>"
 _LONGEST_ID = 18
@@ -151,13 +155,26 @@ def _today() -> date:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Whose money is given back: some payment sessions, where the form is, and where to go afterwards."""
+    """Whose money is given back: some payment sessions, where the form is, and where to go afterwards. `order` is what
+    they paid for, if it was one."""
 
     title: str
     sessions: list[PaymentSession]
     action: str
     back: str
+    order: Order | None
     payment_id: int | None = None
+
+    @property
+    def has_packages(self) -> bool:
+        """Whether there is access that goes with the money, or stays."""
+        return self.order is not None and any(line.kind is LineKind.PACKAGE for line in self.order.lines)
+
+    @property
+    def site(self) -> Site | None:
+        """The website that was sold, whose owner keeps it whatever becomes of the money."""
+        site = selling.site_of_order(self.order) if self.order is not None else None
+        return site if site is not None and site.owner_id is not None else None
 
 
 def _of_payment(public_id: str) -> _Scope:
@@ -169,6 +186,7 @@ def _of_payment(public_id: str) -> _Scope:
         sessions=[session],
         action=url_for("admin.submit_refund_payment", public_id=public_id),
         back=url_for("admin.payment", public_id=public_id),
+        order=order_paid_by(session),
         payment_id=payment_id,
     )
 
@@ -180,6 +198,7 @@ def _of_order(number: str) -> _Scope:
         sessions=order_queries.read_order_file(order).sessions,
         action=url_for("admin.submit_refund_order", number=number),
         back=url_for("admin.order", number=number),
+        order=order,
     )
 
 

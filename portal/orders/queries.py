@@ -14,7 +14,8 @@ from portal.core.paging import Page, paginate
 from portal.orders.errors import EnrolmentNotFound, OrderNotFound
 from portal.orders.models import Cart, CartLine, Enrolment, EnrolmentGrant, LineReturn, Order, OrderLine
 from portal.orders.services.cart import CartOwner, find_cart, is_available
-from portal.orders.services.placing import RETURN_PURPOSE
+from portal.orders.services.placing import PURPOSE, RETURN_PURPOSE
+from portal.payments.models import PaymentSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,13 @@ def _find_order(number: str) -> Order | None:
         .one_or_none()
     )
     return order
+
+
+def order_paid_by(session: PaymentSession) -> Order | None:
+    """The order that a payment is for; None for a payment of something else."""
+    if session.purpose != PURPOSE or session.subject_id is None:
+        return None
+    return db.session.get(Order, session.subject_id)
 
 
 def orders_waiting_for(email: str) -> list[Order]:

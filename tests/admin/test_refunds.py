@@ -79,6 +79,8 @@ def test_an_order_is_given_back_from_its_page(app: Flask, owner: FlaskClient, or
 
 
 def test_lines_are_chosen(app: Flask, owner: FlaskClient, order: Order, alice: User) -> None:
+    assert "The customer keeps access" in page(owner, address_of(order))
+    assert "The customer keeps access" in page(owner, f"{session_address(order)}/refund")
     second = db.session.scalars(db.select(InvoiceLine).order_by(InvoiceLine.position.desc())).first()
     assert second is not None
     give(owner, address_of(order), what="lines", lines=[str(second.id)], keeps_access="y")

@@ -1,6 +1,7 @@
 """Buying a site: from its public page to its owner's account; two who want the same one; and what comes to nothing."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -24,6 +25,8 @@ from portal.sites.errors import SiteBeingBought
 from portal.sites.models import Site, SitePurchase
 from portal.sites.services import keeping, ownership, selling
 from tests import factories, invariants, sandbox
+from tests.admin.reading import page
+from tests.admin.test_refunds import address_of, give, session_address
 from tests.browser_like import post_form
 from tests.crowd import all_at_once
 from tests.orders.shop import letters, look_again, token, twin, work
@@ -109,6 +112,22 @@ def test_a_stranger_buys_a_site_and_finds_it_in_a_new_account(app: Flask, client
     shown = client.get(f"/orders/{order.number}/return").get_data(as_text=True)
     assert "Paid. Thank you!" in shown
     assert invariants.check(db.session) == []
+
+
+def test_whoever_gives_its_money_back_is_told_that_the_site_stays(
+    app: Flask, client: FlaskClient, login: Callable[[User], FlaskClient], admin: User, bakery: Site
+) -> None:
+    pay(app, press(client))
+    owner = login(admin)
+    for address in (address_of(only_order()), f"{session_address(only_order())}/refund"):
+        text = page(owner, address)
+        assert "The website stays with its owner." in text
+        assert "on its page: The bakery" in text
+        assert "The customer keeps access" not in text
+    give(owner, address_of(only_order()))
+    work(app)
+    assert (only_order().payment_status, site().status) == ("refunded", "owned")
+    assert invariants.check(db.session()) == []
 
 
 def test_who_is_signed_in_gets_it_into_their_account(app: Flask, bakery: Site, alice: User) -> None:

@@ -17,6 +17,7 @@ from portal.core.outbox import OutboxMessage
 from portal.core.paging import Page, paginate
 from portal.core.state import StatusChange, history
 from portal.orders.models import Order
+from portal.orders.queries import order_paid_by
 from portal.payments.errors import EventNotFound
 from portal.payments.extension import current_listeners
 from portal.payments.invoices import SERIES, TEST_SERIES
@@ -123,9 +124,7 @@ def find_session(public_id: str) -> PaymentSession | None:
 def read_session_file(session: PaymentSession) -> SessionFile:
     """The same number of statements whatever happened to the session."""
     attempt_ids = [attempt.id for attempt in session.attempts]
-    order = None
-    if session.purpose == "order" and session.subject_id is not None:
-        order = db.session.get(Order, session.subject_id)
+    order = order_paid_by(session)
     changes = db.session.scalars(
         db.select(StatusChange)
         .where(
@@ -238,9 +237,7 @@ def read_event_file(event: ProviderEvent) -> EventFile:
         session = db.session.scalar(
             db.select(PaymentSession).where(PaymentSession.public_id == event.session_public_id)
         )
-    order = None
-    if session is not None and session.purpose == "order" and session.subject_id is not None:
-        order = db.session.get(Order, session.subject_id)
+    order = order_paid_by(session) if session is not None else None
     return EventFile(
         event=event,
         session=session,

@@ -11,6 +11,7 @@ from portal.core.db import db
 from portal.core.paging import Page, paginate
 from portal.core.state import StatusChange, history
 from portal.orders.models import Order
+from portal.orders.queries import order_paid_by
 from portal.payments.errors import DisputeNotFound, RefundNotFound
 from portal.payments.models import Invoice, Payment, PaymentSession
 from portal.payments.refund_models import (
@@ -22,8 +23,6 @@ from portal.payments.refund_models import (
     RefundStatus,
 )
 from portal.payments.services.refunding import lines_going_back
-
-_ORDER = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def read_refund(refund_id: int) -> RefundFile:
     if refund is None:
         raise RefundNotFound
     dispute = db.session.scalar(db.select(Dispute).where(Dispute.refund_id == refund_id))
-    return RefundFile(refund, _order_of(refund.session), dispute, history(refund))
+    return RefundFile(refund, order_paid_by(refund.session), dispute, history(refund))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +130,7 @@ def read_dispute(dispute_id: int) -> DisputeFile:
     ).one_or_none()
     if dispute is None:
         raise DisputeNotFound
-    return DisputeFile(dispute, _order_of(dispute.session), history(dispute))
-
-
-def _order_of(session: PaymentSession) -> Order | None:
-    if session.purpose != _ORDER or session.subject_id is None:
-        return None
-    return db.session.get(Order, session.subject_id)
+    return DisputeFile(dispute, order_paid_by(dispute.session), history(dispute))
 
 
 @dataclass(frozen=True, slots=True)
