@@ -56,7 +56,7 @@ def test_page_fits_and_passes_the_accessibility_rules(
         bypass_csp=True, reduced_motion="reduce",
     )  # fmt: skip
     page = context.new_page()
-    page.goto(f"{address}/{name}", wait_until="networkidle")
+    page.goto(f"{address}/{name}")
     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     report = Axe().run(page, options={"runOnly": RULES})
     context.close()
