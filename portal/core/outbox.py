@@ -6,7 +6,7 @@ twice: each must look whether its work is already done.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -199,6 +199,12 @@ def has_due(queue: str, *, at: datetime) -> bool:
         ).first()
         is not None
     )
+
+
+def is_pending(keys: Collection[str]) -> bool:
+    """Whether an effect of one of these keys is still to be carried out."""
+    found = (OutboxMessage.key.in_(keys), OutboxMessage.status == MessageStatus.PENDING)
+    return db.session.execute(db.select(OutboxMessage.id).where(*found).limit(1)).first() is not None
 
 
 def run_again(message_id: int, *, at: datetime) -> bool:

@@ -25,6 +25,7 @@ from portal.sites.changes.queries import get_change, list_changes, pages_of
 from portal.sites.changes.services import asking, deciding
 from portal.sites.responses import SANDBOX
 from portal.sites.routes import bp, with_frames
+from portal.sites.services import previewing
 
 _CHANGES = "/my/sites/<slug>/changes"
 _CHANGE = f"{_CHANGES}/<int(max=2147483647):number>"
@@ -206,5 +207,6 @@ def draft_values(found: ChangeRequest) -> dict[str, Any]:
         "pieces": presenting.shown_pieces(draft, queries.find_wanted_version(found.site)),
         "findings": [presenting.finding_words(one) for one in draft.read_findings()],
         "pages": presenting.pages_to_look_at(draft),
+        "is_being_prepared": previewing.is_being_prepared(draft),
         "frame_sandbox": SANDBOX,
     }

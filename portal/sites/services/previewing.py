@@ -11,6 +11,7 @@ from portal.core.queues import QueueName
 from portal.sites import layout, releases, storage
 from portal.sites.changes.models import ChangeDraft
 from portal.sites.content.checking import read_manifest
+from portal.sites.hosts import Host, each_host
 from portal.sites.models import Site, SiteVersion
 from portal.sites.releases import Content
 from portal.sites.services.keeping import TAKEN_DOWN
@@ -36,6 +37,16 @@ def prepare_draft(draft_id: int, host: str) -> None:  # noqa: ARG001  # as above
     draft = db.session.get(ChangeDraft, draft_id)
     if draft is not None:
         _write(draft, draft.change.site, 0)
+
+
+def draft_key(draft: ChangeDraft, host: Host) -> str:
+    """Of the effect that writes a draft on a host: by its random name, for numbers of rows are given again."""
+    return f"draft:{draft.preview_key}:{host.name}"
+
+
+def is_being_prepared(draft: ChangeDraft) -> bool:
+    """Whether some host still has to write the draft, so that a frame would show nothing yet."""
+    return outbox.is_pending([draft_key(draft, host) for host in each_host()])
 
 
 def _write(what: SiteVersion | ChangeDraft, site: Site, number: int) -> None:

@@ -123,8 +123,15 @@ def test_an_owner_looks_and_takes_one_piece(app: Flask, alice: User, login: Logi
     site, browser = make_active_site(alice), login(alice)
     change = ready(site, alice)
     address = f"/my/sites/{site.slug}/changes/{change.number}"
+    # As long as no host has it, a frame would show that there is nothing.
+    page = browser.get(address).get_data(as_text=True)
+    assert "The preview is being made." in page
+    assert f'hx-get="{address}" hx-select="#looks"' in page
+    assert "<iframe" not in page
+    carry_out()
     answer = browser.get(address)
     page = answer.get_data(as_text=True)
+    assert "The preview is being made." not in page
     assert "Open from 9" in page
     # No page was named, and none is shown.
     assert "<dt>Page</dt>" not in page

@@ -20,7 +20,7 @@ from portal.sites.changes.services.asking import TO_DRAFT
 from portal.sites.errors import VersionNotFound
 from portal.sites.hosts import each_host
 from portal.sites.models import Site, SiteVersion
-from portal.sites.services import versions
+from portal.sites.services import previewing, versions
 from portal.sites.services.previewing import PREPARE_DRAFT
 from portal.sites.services.retention import FORGOTTEN
 
@@ -118,7 +118,8 @@ def _replace(
         "site_change.drafted", actor=author, subject=f"site_changes:{change.id}", after={"pieces": len(draft.pieces)}
     )
     for host in each_host():
-        outbox.publish(PREPARE_DRAFT, queue=host.queue, draft_id=draft.id, host=host.name)
+        key = previewing.draft_key(draft, host)
+        outbox.publish(PREPARE_DRAFT, key=key, queue=host.queue, draft_id=draft.id, host=host.name)
 
 
 def drop_draft(change: ChangeRequest) -> None:
