@@ -50,7 +50,7 @@ def _take_change(tour: Tour, owner: Person) -> None:
     page.get_by_role("button", name="Put the chosen pieces online").click()
     expect(page.get_by_role("button", name="Undo this change")).to_be_visible(timeout=30_000)
     tour.shop.mail(ADDRESS, "Your change is online")
-    tour.picture(page, "change-live")
+    tour.show(owner, f"{_HOME}/changes/1", "change-live")
 
 
 def _refuse_change(tour: Tour, owner: Person, staff: Person) -> None:
