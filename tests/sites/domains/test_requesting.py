@@ -222,6 +222,7 @@ def test_the_owner_hears_of_a_certificate_that_could_not_be_renewed(app: Flask, 
         with unit_of_work():
             at = certificate.created_at + timedelta(days=days)
             wanted.append(visiting._judge(domain.id, seen, "", None, at=at))
+            visiting.warn_of_end(domain.id, at=at)
     assert wanted == [False, True, True, True, True, True]
     letters = list(db.session.scalars(db.select(mail.MailMessage).order_by(mail.MailMessage.id)))
     assert [one.key for one in letters] == [
