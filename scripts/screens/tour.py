@@ -203,7 +203,7 @@ class Tour:
     def _pages_before(self) -> dict[str, str]:
         """What the list says so far, by picture."""
         path = self.target / _CONTENTS
-        found = re.findall(r"^\| ([a-z0-9-]+) \| (.*?) \|", path.read_text(), re.MULTILINE) if path.exists() else []
+        found = re.findall(r"^\| ([a-z0-9-]+) \| (.*?) \| \[", path.read_text(), re.MULTILINE) if path.exists() else []
         return dict(found)
 
     def clear(self) -> None:
