@@ -13,7 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from portal import config, create_app
-from scripts.screens import accounts, buying, errors, letters, merchants, money, office, owners, parts, sites, workshop
+from scripts.screens import (
+    accounts,
+    buying,
+    errors,
+    letters,
+    merchants,
+    money,
+    office,
+    owners,
+    parts,
+    sites,
+    upkeep,
+    workshop,
+)
 from scripts.screens.street import opened
 from scripts.screens.tour import Tour
 from tests.servers import browser
@@ -30,6 +43,7 @@ PARTS: dict[str, Callable[[Tour], None]] = {
     "merchants": merchants.show,
     "sites": sites.show,
     "owners": owners.show,
+    "upkeep": upkeep.show,
     "office": office.show,
     "letters": letters.show,
     "errors": errors.show,

@@ -35,6 +35,9 @@ def show(tour: Tour) -> None:
         _show_job(tour)
         tour.walk(page, "staff", "/admin", "/admin/search?q=maria", "/admin/orders", "/admin/webhooks", "/dev/mailbox")
     with tour.visit("customer at home", as_role="customer") as person:
+        # Newcomers were shown these with nothing in them.
+        for path in ("/dashboard", "/account/addresses", "/account/invoices"):
+            tour.show(person, path)
         tour.walk(person.page, "customer", "/dashboard", "/account", "/account/addresses", "/my/packages")
     # What time would bring: prices that were not accepted end in three days.
     with tour.app.app_context(), unit_of_work():

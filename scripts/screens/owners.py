@@ -1,34 +1,39 @@
 """Owners of websites: buying one, its subscription, a change, its versions, a domain; and the same as staff see it."""
 
 import re
-import secrets
 
 from playwright.sync_api import expect
 
+from scripts.screens.buying import PASSWORD
 from scripts.screens.tour import Tour
 from tests.browser.people import Person
 
-_SITE = "corner-bakery"
-_DOMAIN = "www.corner-bakery.com"
+ADDRESS = "olga.owner@example.com"
+SITE = "corner-bakery"
+DOMAIN = "www.corner-bakery.com"
 
 
 def show(tour: Tour) -> None:
     """Somebody buys a site, subscribes, has it changed and asks for a domain; staff look at all of it."""
-    with tour.visit("owner of a site", email="olga.owner@example.com") as owner:
+    with tour.visit("owner of a site", email=ADDRESS) as owner:
         owner.name = "Olga Owner"
-        owner.buy_site(_SITE)
-        owner.set_up_account(secrets.token_hex(8))
+        owner.buy_site(SITE)
+        owner.set_up_account(PASSWORD)
         tour.show(owner, "/my/sites")
-        tour.show(owner, f"/my/sites/{_SITE}", "my-site-not-active")
-        owner.subscribe(_SITE)
-        tour.show(owner, f"/my/sites/{_SITE}")
-        tour.show(owner, f"/my/sites/{_SITE}/changes", "empty-changes")
-        _ask_for_change(tour, owner)
-        tour.show(owner, f"/my/sites/{_SITE}/changes")
-        tour.show(owner, f"/my/sites/{_SITE}/versions")
-        tour.show(owner, f"/my/sites/{_SITE}/versions/1")
-        tour.show(owner, f"/my/sites/{_SITE}/domain", "empty-domain")
-        owner.page.get_by_label("Your domain", exact=False).first.fill(_DOMAIN)
+        tour.show(owner, f"/my/sites/{SITE}", "my-site-not-active")
+        owner.subscribe(SITE)
+        tour.show(owner, f"/my/sites/{SITE}")
+        tour.show(owner, f"/my/sites/{SITE}/changes", "empty-changes")
+        ask_for_change(
+            owner, 'Please replace "<h1>" with "<h1>Since 1987: ", so that people know how long we have been here.'
+        )
+        expect(owner.page.locator(".piece").first).to_be_visible(timeout=30_000)
+        tour.picture(owner.page)
+        tour.show(owner, f"/my/sites/{SITE}/changes")
+        tour.show(owner, f"/my/sites/{SITE}/versions")
+        tour.show(owner, f"/my/sites/{SITE}/versions/1")
+        tour.show(owner, f"/my/sites/{SITE}/domain", "empty-domain")
+        owner.page.get_by_label("Your domain", exact=False).first.fill(DOMAIN)
         owner.page.get_by_role("button", name="Connect it").click()
         expect(owner.page.get_by_role("main")).to_contain_text("Records to set")
         tour.picture(owner.page)
@@ -41,12 +46,9 @@ def show(tour: Tour) -> None:
         tour.show(staff, "/admin/statistics")
 
 
-def _ask_for_change(tour: Tour, owner: Person) -> None:
+def ask_for_change(owner: Person, words: str) -> None:
+    """From the list of changes that is open to the page of the new one."""
     page = owner.page
-    page.get_by_label("What should be different?", exact=False).first.fill(
-        'Please replace "<h1>" with "<h1>Since 1987: ", so that people know how long we have been here.'
-    )
+    page.get_by_label("What should be different?", exact=False).first.fill(words)
     page.get_by_role("button", name="Send the request").click()
     page.wait_for_url(re.compile(r"/changes/\d+"))
-    expect(page.locator(".piece").first).to_be_visible(timeout=30_000)
-    tour.picture(page)

@@ -143,7 +143,8 @@ def _show_desk(tour: Tour, staff: Person, number: str) -> None:
 def _show_refusals(tour: Tour, customer: Person, staff: Person, files: dict[str, str]) -> None:
     """Staff turn a quote down; and a customer has a model destroyed that nobody needs any more."""
     number = ask(customer, files["knob.stl"], "In pure gold, please.")
-    staff.open(f"/admin/quotes/{number}")
+    # The button to send goes when it is pressed, the quote comes a moment later.
+    tour.wait_for(staff, f"/admin/quotes/{number}", "^Turn it down$")
     staff.page.get_by_text("Turn it down", exact=True).click()
     form = staff.page.locator("form[action$='/reject']")
     form.get_by_label("Reason").fill("We print plastics only.")

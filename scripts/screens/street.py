@@ -1,5 +1,5 @@
-"""The portal on fresh demo data, and the companies around it: a Stripe, a shop at One.com, a chain, a carrier, and a
-merchant's program."""
+"""The portal on fresh demo data, and the companies around it: a Stripe, a shop at One.com, a chain, a carrier, a
+merchant's program, and what a domain of one's own needs: name servers, nginx and a certificate authority."""
 
 import contextlib
 import json
@@ -14,18 +14,23 @@ from tests.fakes import easypost, onecom
 from tests.fakes.chain import Chain, FakeNode, Token
 from tests.fakes.chain.wallet import xpub_of
 from tests.fakes.receiver import Receiver
-from tests.servers import processes
+from tests.servers import dns, pebble, processes
+from tests.servers.dns import NameServer
+from tests.servers.pebble import Pebble
+from tests.sites.hosting import SiteHost, site_host
 
 
 @dataclass
 class Street:
-    """Everybody who takes part."""
+    """Everybody who takes part. `names` says where domains lead, `authority` issues their certificates."""
 
     shop: Shop
     carrier: easypost.FakeEasyPost
     receiver: Receiver
     chain: Chain
     token: Token
+    names: NameServer
+    authority: Pebble
 
 
 @contextmanager
@@ -41,7 +46,11 @@ def opened(folder: Path) -> Iterator[Street]:
         chain = Chain()
         token = chain.deploy()
         node = parts.enter_context(FakeNode(chain))
+        names = parts.enter_context(dns.running())
+        host = parts.enter_context(site_host())
+        authority = parts.enter_context(pebble.running(dns=names.address, http_port=host.port, refused_nonces=0))
         given = {
+            **_domains(host, names, authority),
             "EASYPOST_API_BASE": carrier.api_base,
             "EASYPOST_API_KEY": easypost.API_KEY,
             "EASYPOST_WEBHOOK_SECRET": easypost.WEBHOOK_SECRET,
@@ -58,4 +67,18 @@ def opened(folder: Path) -> Iterator[Street]:
             "WEBHOOKS_TO_LOOPBACK": "true",
         }
         shop = parts.enter_context(shops.opened(folder, environment="development", port=port, **given))
-        yield Street(shop, carrier, receiver, chain, token)
+        yield Street(shop, carrier, receiver, chain, token, names, authority)
+
+
+def _domains(host: SiteHost, names: NameServer, authority: Pebble) -> dict[str, str]:
+    """Domains of customers lead to nginx on this machine; the sites themselves are looked at without it."""
+    nginx = {name.upper(): value for name, value in host.settings().items() if name != "sites_url"}
+    return {
+        **nginx,
+        "NGINX_LISTEN_TLS": f"127.0.0.1:{processes.free_port()}",
+        "SITES_ADDRESSES": "127.0.0.1",
+        "DNS_RESOLVERS": names.address,
+        "ACME_DIRECTORY_URL": authority.url,
+        # Whose word the library takes that speaks to the authority.
+        "REQUESTS_CA_BUNDLE": str(authority.root),
+    }

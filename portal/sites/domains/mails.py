@@ -8,8 +8,8 @@ from portal.core.addresses import address_of
 from portal.core.mail import Content
 from portal.sites import layout
 from portal.sites.domains import queries
-from portal.sites.domains.models import DNS_REASONS
-from portal.sites.domains.records import records_for
+from portal.sites.domains.models import RECORD_REASONS, Domain
+from portal.sites.domains.records import Record, records_for
 from portal.sites.domains.wording import trouble_of
 
 
@@ -33,16 +33,22 @@ def domain_certificate_ending(domain_id: int) -> Content:
 
 def _about(domain_id: int) -> Content:
     domain = queries.get_domain_by_id(domain_id)
-    is_dns = domain.reason in DNS_REASONS
-    records = records_for(domain, config_sites.site_addresses(settings.current())) if is_dns else []
     return Content(
         values={
             "domain": domain,
             "site": domain.site,
             "trouble": trouble_of(domain.reason, domain.reason_detail) if domain.reason is not None else None,
-            "records": records,
+            "records": _records_to_mend(domain),
             "certificate": domain.certificate,
             "path_url": layout.site_url(domain.site.slug),
             "domain_url": address_of("sites.domain", slug=domain.site.slug),
         }
     )
+
+
+def _records_to_mend(domain: Domain) -> list[Record]:
+    """The records to look at, if they are what is wrong; the proof has done its work with the first certificate."""
+    if domain.reason not in RECORD_REASONS:
+        return []
+    found = records_for(domain, config_sites.site_addresses(settings.current()))
+    return [one for one in found if one.purpose != "proof" or domain.certificate_id is None]

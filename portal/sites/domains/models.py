@@ -67,7 +67,8 @@ class Reason(StrEnum):
 
 
 # What a record of the customer's can mend.
-DNS_REASONS = frozenset({Reason.NO_PROOF, Reason.NO_ADDRESS, Reason.ELSEWHERE, Reason.CAA})
+# What to do about these is said about the domain's records.
+RECORD_REASONS = frozenset({Reason.NO_PROOF, Reason.NO_ADDRESS, Reason.ELSEWHERE, Reason.AUTHORITY_REFUSED})
 
 
 class Domain(Base):

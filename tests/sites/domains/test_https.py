@@ -203,6 +203,40 @@ def test_a_live_domain_is_watched_renewed_switched_off_and_given_up(
     assert get(host.port, "/bakery/")[0] == 200
 
 
+def test_the_owner_hears_of_a_certificate_that_ends_only_when_the_next_one_could_not_be_had(
+    app: Flask, host: SiteHost, authority: Pebble, name_server: NameServer, alice: User
+) -> None:
+    domain = make_domain(make_active_site("bakery", alice, live=True))
+    point(domain, name_server)
+    domain = look(domain)
+    assert domain.status is DomainStatus.LIVE, domain.reason_detail
+
+    # Late, and in time all the same.
+    _let_it_end_soon(domain)
+    domain = look(domain)
+    assert (domain.status, mails()) == (DomainStatus.LIVE, ["domain_live"])
+
+    authority.stop()
+    _let_it_end_soon(domain)
+    for _again in range(2):
+        domain = look(domain)
+        assert domain.status is DomainStatus.LIVE
+        assert mails() == ["domain_live", "domain_certificate_ending"]
+    outbox.drain("mail")
+    letter = db.session.scalars(db.select(MailMessage).where(MailMessage.template == "domain_certificate_ending")).one()
+    assert "The certificate authority does not answer. Nothing for you to do." in (letter.text_body or "")
+
+
+def _let_it_end_soon(domain: Domain) -> None:
+    """Ten days before its end; the last try to renew it is long ago."""
+    with unit_of_work():
+        row = queries.get_domain_by_id(domain.id)
+        row.no_attempt_before = None
+        for certificate in queries.list_certificates(row):
+            certificate.starts_at = clock.now() - timedelta(days=80)
+            certificate.ends_at = clock.now() + timedelta(days=10)
+
+
 def test_an_authority_that_says_no_or_nothing_is_asked_sparingly(
     app: Flask, host: SiteHost, authority: Pebble, name_server: NameServer, alice: User
 ) -> None:

@@ -108,10 +108,11 @@ def look_after(domain_id: int) -> None:
         step = take_step(domain_id, sightings, verdict, twin=twin, at=clock.now())
     fault("domain-seen")
     stop_reading()
-    if step is Step.VISIT:
-        step = Step.ISSUE if visiting.visit(domain_id) else Step.NOTHING
-    if step is Step.ISSUE:
+    if step is Step.ISSUE or (step is Step.VISIT and visiting.visit(domain_id)):
         issuing.acquire(domain_id)
+    if step is Step.VISIT:
+        with unit_of_work():
+            visiting.warn_of_end(domain_id, at=clock.now())
 
 
 def _begin(domain_id: int, *, at: datetime) -> Wanted | None:

@@ -93,8 +93,7 @@ def _judge(domain_id: int, visited: Visited, problem: str, renew_at: datetime | 
     if problem:
         _not_served(domain, certificate, problem, at=at)
         return False
-    _served(domain, at=at)
-    _warn(domain, certificate, at=at)
+    _served(domain, certificate, at=at)
     return certificate.is_to_renew(at) or domain.lacks_twin
 
 
@@ -108,18 +107,27 @@ def _not_served(domain: Domain, certificate: Certificate, problem: str, *, at: d
     publish_apply(domain)
 
 
-def _served(domain: Domain, *, at: datetime) -> None:
+def _served(domain: Domain, certificate: Certificate, *, at: datetime) -> None:
     was_live = domain.status is DomainStatus.LIVE
+    # Why the next certificate could not be had stands until it is here: it may be too early to ask for it again.
+    is_waiting = was_live and certificate.is_to_renew(at) and domain.reason is not Reason.NOT_SERVED
+    kept = {"reason": domain.reason, "reason_detail": domain.reason_detail} if is_waiting else {}
     if domain.status is DomainStatus.VERIFIED:
         move(domain, DomainStatus.ISSUING, at=at)
-    move(domain, DomainStatus.LIVE, at=at, live_since=domain.live_since or at, next_check_at=at + DAILY)
+    move(domain, DomainStatus.LIVE, at=at, live_since=domain.live_since or at, next_check_at=at + DAILY, **kept)
     # Hosts compare, and change nothing when nothing changed: a domain becomes stable by the passing of time alone.
     publish_apply(domain)
     if not was_live:
         tell_owner("domain_live", domain, key=f"domain-live:{domain.id}:{at.isoformat()}")
 
 
-def _warn(domain: Domain, certificate: Certificate, *, at: datetime) -> None:
+def warn_of_end(domain_id: int, *, at: datetime) -> None:
+    """Tell the owner, once for each time, that the certificate ends soon: after the try to renew it, so that the mail
+    says why it failed."""
+    domain = locked(domain_id)
+    certificate = domain.certificate
+    if domain.is_removed or domain.status is not DomainStatus.LIVE or certificate is None:
+        return
     for before in _WARNINGS:
         if at >= certificate.ends_at - before:
             tell_owner("domain_certificate_ending", domain, key=f"certificate-ending:{certificate.id}:{before.days}")
