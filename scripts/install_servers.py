@@ -36,7 +36,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "chromium": on_path("chromium"),
     "clamav-daemon": on_path("clamd"),
     "pebble": on_path("pebble"),  # An ACME server: certificates for domains of customers.
-    "wrk": on_path("wrk"),  # Load for `make bench`.
+    "wrk": on_path("wrk"),  # Load: for `make bench`, and for a site while it is deployed.
     "fonts-dejavu-core": has_font,
     "systemd": on_path("systemd-analyze"),  # Checks deploy/systemd; nothing of it runs.
 }

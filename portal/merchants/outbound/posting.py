@@ -138,7 +138,7 @@ def _connect(addresses: list[str], target: guard.Target, deadline: _Deadline) ->
 
 def _secured(plain: socket.socket, host: str, deadline: _Deadline) -> socket.socket:
     """TLS for the name in the address, whichever machine it was resolved to."""
-    wrapped = tls_context().wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    wrapped = strangers_tls().wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
         deadline.guards(wrapped)
         wrapped.do_handshake()
@@ -148,8 +148,8 @@ def _secured(plain: socket.socket, host: str, deadline: _Deadline) -> socket.soc
     return wrapped
 
 
-def tls_context() -> ssl.SSLContext:
-    """The system's authorities, certificates and names verified."""
+def strangers_tls() -> ssl.SSLContext:
+    """For servers that anybody may run: the system's authorities, certificates and names verified."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -66,8 +66,7 @@ class Reason(StrEnum):
     SITE_OFF = "site_off"
 
 
-# What a record of the customer's can mend.
-# What to do about these is said about the domain's records.
+# A record of the customer's can mend these: a mail about one lists the records.
 RECORD_REASONS = frozenset({Reason.NO_PROOF, Reason.NO_ADDRESS, Reason.ELSEWHERE, Reason.AUTHORITY_REFUSED})
 
 

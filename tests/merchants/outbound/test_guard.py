@@ -209,5 +209,5 @@ def test_https_wants_a_certificate_for_the_name(resolver: Resolver) -> None:
         outcome = send(f"https://shop.example.com:{shop.port}/hooks", mode="test", loopback=True)
         assert (outcome.http_code, shop.received) == (None, [])
     assert outcome.error is not None
-    context = posting.tls_context()
+    context = posting.strangers_tls()
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
