@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,8 +14,10 @@ from portal.accounts.models import User
 from portal.core import clock, outbox
 from portal.core.db import db, unit_of_work
 from portal.core.outbox import OutboxMessage
+from portal.orders.routes import paying
 from portal.payments.models import EventStatus, PaymentSession, ProviderEvent
 from portal.payments.services.sessions import fail_session
+from portal.payments.services.starting import start_attempt
 from tests import sandbox
 from tests.browser_like import post_form
 from tests.factories import make_package, make_user
@@ -228,6 +231,31 @@ def test_a_cancelled_payment_can_be_tried_again_by_the_guest(app: Flask, client:
     shop.work(app)
     assert shop.only_order().number == number
     assert shop.owned_by(shop.BUYER["email"]) == {"biuro": 1}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_payment_that_ends_while_one_pays_again_is_followed_by_a_new_one(
+    client: FlaskClient, placed: str, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """The provider's word that the buyer has left comes between choosing the payment and beginning it. Should that
+    happen once more, the page says how things stand."""
+    number, page, left = shop.only_order().number, path_of(shop.sessions()[0].cancel_url), [None] * times
+
+    def start_after_the_news(session_id: int, *args: Any, **values: Any) -> str:
+        if left:
+            left.pop()
+            with unit_of_work():
+                session = db.session.get_one(PaymentSession, session_id)
+                fail_session(session, by="event:1", at=clock.now(), reason="cancelled")
+        return start_attempt(session_id, *args, **values)
+
+    monkeypatch.setattr(paying, "start_attempt", start_after_the_news)
+    again = post_form(client, f"/orders/{number}/pay", {"provider": "sandbox"}, page=page)
+    if times == 1:
+        assert "/sandbox/" in again.headers["Location"] != placed
+    else:
+        assert f"/orders/{number}/return" in again.headers["Location"]
+    assert [one.status for one in shop.sessions()] == ["failed", "pending" if times == 1 else "failed"]
 
 
 def test_with_the_link_alone_one_can_pay_again_from_another_browser(app: Flask, placed: str) -> None:

@@ -90,14 +90,22 @@ def pay(number: str) -> ResponseReturnValue:
     order = _placed(number)
     provider = request.form.get("provider", "")
     try:
-        with unit_of_work():
-            order = _placed(number)
-            placed = placing.Placed(order, placing.session_to_pay(order, at=clock.now()))
-        return htmx.leave(send_to_provider(placed, provider))
+        try:
+            address = send_to_provider(_to_pay(number), provider)
+        except AlreadyDecided:
+            # A provider's message came in between, such as that the payment the buyer has just left was cancelled.
+            address = send_to_provider(_to_pay(number), provider)
+        return htmx.leave(address)
     except (OrderNotPayable, AlreadyDecided):
         return htmx.leave(_return_path(order))
     except ProviderTrouble as error:
         return _cancelled_page(order, error=error)
+
+
+def _to_pay(number: str) -> placing.Placed:
+    with unit_of_work():
+        order = _placed(number)
+        return placing.Placed(order, placing.session_to_pay(order, at=clock.now()))
 
 
 def _placed(number: str) -> Order:
