@@ -70,17 +70,24 @@ class Nginx:
         subprocess.run([*self.command(), "-s", "reload"], check=True, capture_output=True)
         processes.wait_until(lambda: not before & self._workers(), seconds=10, what="nginx to reload")
 
+    def is_settled(self) -> bool:
+        """Whether the newest configuration has the only worker: until the one before it has ended, either answers."""
+        return len(self._children()) == 1
+
     def _workers(self) -> set[int]:
         """The processes that take connections; one that is shutting down only ends those it has."""
+        found = set()
+        for pid in self._children():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if "shutting down" not in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.add(pid)
+        return found
+
+    def _children(self) -> set[int]:
         if self.process is None:
             return set()
         master = self.process.pid
-        found = set()
-        for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if "shutting down" not in Path(f"/proc/{pid}/cmdline").read_text():
-                    found.add(int(pid))
-        return found
+        return {int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()}
 
     def stop(self) -> None:
         """End it with its workers."""

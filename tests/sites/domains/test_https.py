@@ -87,10 +87,12 @@ def alice(app: Flask) -> User:
     return factories.make_user(email="alice@example.com", name="Alice Nowak")
 
 
-def soon(is_so: Callable[[], bool]) -> bool:
-    """Whether it becomes so: nginx answers by its old configuration for a moment."""
-    processes.wait_until(is_so, seconds=5, what="nginx to answer by its new configuration")
-    return True
+def soon(host: SiteHost, is_so: Callable[[], bool]) -> bool:
+    """Whether it becomes so, and stays: while nginx takes a new configuration, either may answer by turns."""
+    processes.wait_until(
+        lambda: is_so() and host.server.is_settled(), seconds=10, what="nginx to answer by its new configuration"
+    )
+    return is_so()
 
 
 def mails() -> list[str]:
@@ -118,6 +120,7 @@ def test_a_domain_goes_from_request_to_https(
     domain = look(domain)
     assert (domain.status, domain.reason, domain.reason_detail) == (DomainStatus.LIVE, None, "")
     assert authority.orders() == 1
+    assert soon(host, lambda: secure_get(tls_port, NAME)[0] == 200)
     status, headers, body = secure_get(tls_port, NAME)
     assert (status, body) == (200, FILES["index.html"])
     assert headers["content-security-policy"] == "frame-ancestors http://localhost"
@@ -165,7 +168,7 @@ def test_a_live_domain_is_watched_renewed_switched_off_and_given_up(
     # A week without trouble: browsers are told to stay with HTTPS.
     age(domain, timedelta(days=8))
     look(domain)
-    assert soon(lambda: secure_get(tls_port, NAME)[1].get("strict-transport-security") == "max-age=2592000")
+    assert soon(host, lambda: secure_get(tls_port, NAME)[1].get("strict-transport-security") == "max-age=2592000")
 
     # Near its end the certificate is replaced, under way nothing else changes.
     with unit_of_work():
@@ -185,12 +188,12 @@ def test_a_live_domain_is_watched_renewed_switched_off_and_given_up(
     assert (domain.status, domain.reason) == (DomainStatus.FAILING, Reason.SITE_OFF)
     path = f"http://sites.localhost:{host.port}/bakery/"
     for ask in (lambda: secure_get(tls_port, NAME), lambda: get(host.port, "/", Host=NAME)):
-        assert soon(lambda ask=ask: ask()[1].get("location") == path)
+        assert soon(host, lambda ask=ask: ask()[1].get("location") == path)
         assert ask()[0] == 302
     with unit_of_work():
         ownership.activate(site, at=clock.now())
     assert look(domain).status is DomainStatus.LIVE
-    assert soon(lambda: secure_get(tls_port, NAME)[0] == 200)
+    assert soon(host, lambda: secure_get(tls_port, NAME)[0] == 200)
     assert authority.orders() == 2
 
     with unit_of_work():
@@ -199,7 +202,7 @@ def test_a_live_domain_is_watched_renewed_switched_off_and_given_up(
     assert not list(host.config.glob("site-domain-*"))
     assert not list((host.config / "certificates").iterdir())
     assert {one.key_sealed for one in queries.list_certificates(domain)} == {""}
-    assert soon(lambda: get(host.port, "/", Host=NAME)[0] == 302)
+    assert soon(host, lambda: get(host.port, "/", Host=NAME)[0] == 302)
     assert get(host.port, "/bakery/")[0] == 200
 
 
@@ -288,7 +291,7 @@ def test_both_names_of_a_pair_lead_to_the_site(
     assert names_in(domain) == [NAME]
     secured = f"https://{NAME}:{tls_port}/about/?a=1"
     # By HTTP its twin leads to it as soon as its record does.
-    assert soon(lambda: get(host.port, "/about/?a=1", Host=twin)[1].get("location") == secured)
+    assert soon(host, lambda: get(host.port, "/about/?a=1", Host=twin)[1].get("location") == secured)
 
     # The record comes later, and the twin comes in with the next look after the day on which a certificate was issued.
     point_twin(domain, name_server)
@@ -296,7 +299,7 @@ def test_both_names_of_a_pair_lead_to_the_site(
     age(domain, timedelta(days=1, minutes=1))
     domain = look(domain)
     assert names_in(domain) == [twin, NAME]
-    assert soon(lambda: secure_get(tls_port, twin, "/about/?a=1")[1].get("location") == secured)
+    assert soon(host, lambda: secure_get(tls_port, twin, "/about/?a=1")[1].get("location") == secured)
     status, headers, _body = secure_get(tls_port, twin)
     assert (status, "strict-transport-security" in headers) == (301, False)
     assert secure_get(tls_port, NAME)[0] == 200
@@ -312,7 +315,7 @@ def test_both_names_of_a_pair_lead_to_the_site(
         domain = look(domain)
     assert (domain.status, domain.reason, domain.attempts) == (DomainStatus.LIVE, None, 0)
     assert names_in(domain) == [NAME]
-    assert soon(lambda: secure_get(tls_port, NAME)[0] == 200)
+    assert soon(host, lambda: secure_get(tls_port, NAME)[0] == 200)
     # Seen now: there is nothing to wait for any more.
     assert fresh(look(domain)).is_twin_pointing is False
 
