@@ -10,7 +10,7 @@ from flask import Response, stream_with_context
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from portal.core.db import db
+from portal.core.db import db, stop_reading
 from portal.core.money import Money
 
 R = TypeVar("R")
@@ -63,7 +63,7 @@ def all_rows(statement: Select[R], column: InstrumentedAttribute[int]) -> Iterat
             return
         last = int(getattr(rows[-1], column.key))
         # What was written out is not needed any more; without this the session would hold the whole table.
-        db.session.rollback()
+        stop_reading()
         db.session.expunge_all()
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from portal.core import clock, periodic
-from portal.core.db import db
+from portal.core.db import stop_reading
 from portal.payments import invariants, sales_invariants  # noqa: F401  # they register themselves
 from portal.payments.services import accepting, draining
 
@@ -22,4 +22,4 @@ def sweep_inbox() -> None:
     draining.rematch_unmatched(at=at)
     if draining.has_due(at=at):
         accepting.wake_inbox()
-    db.session.rollback()
+    stop_reading()

@@ -100,12 +100,11 @@ def read_brought(file: EventFile) -> Brought:
 
 
 def _order_of(file: EventFile, payment: Payment) -> Order | None:
-    session = file.session
-    if session is None or session.id != payment.session_id or session.purpose != "order":
+    if file.order is None or file.session is None or file.session.id != payment.session_id:
         return None
     order: Order | None = db.session.scalar(
         db.select(Order)
-        .where(Order.id == session.subject_id)
+        .where(Order.id == file.order.id)
         .options(selectinload(Order.lines).selectinload(OrderLine.unlocks))
         .execution_options(populate_existing=True)
     )

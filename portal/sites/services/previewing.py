@@ -39,14 +39,20 @@ def prepare_draft(draft_id: int, host: str) -> None:  # noqa: ARG001  # as above
         _write(draft, draft.change.site, 0)
 
 
-def draft_key(draft: ChangeDraft, host: Host) -> str:
-    """Of the effect that writes a draft on a host: by its random name, for numbers of rows are given again."""
-    return f"draft:{draft.preview_key}:{host.name}"
+def ask_for_draft(draft: ChangeDraft) -> None:
+    """Have every host write a draft, in the caller's transaction."""
+    for host in each_host():
+        outbox.publish(PREPARE_DRAFT, key=_draft_key(draft, host), queue=host.queue, draft_id=draft.id, host=host.name)
 
 
 def is_being_prepared(draft: ChangeDraft) -> bool:
     """Whether some host still has to write the draft, so that a frame would show nothing yet."""
-    return outbox.is_pending([draft_key(draft, host) for host in each_host()])
+    return outbox.is_pending([_draft_key(draft, host) for host in each_host()])
+
+
+def _draft_key(draft: ChangeDraft, host: Host) -> str:
+    """By the draft's random name, for numbers of rows are given again."""
+    return f"draft:{draft.preview_key}:{host.name}"
 
 
 def _write(what: SiteVersion | ChangeDraft, site: Site, number: int) -> None:

@@ -9,7 +9,7 @@ import structlog
 from flask import current_app
 
 from portal.core import clock, outbox, settings
-from portal.core.db import db, unit_of_work
+from portal.core.db import db, stop_reading, unit_of_work
 from portal.core.queues import QueueName
 from portal.payments.providers import standard_webhooks
 from portal.payments.providers.sandbox import books
@@ -37,8 +37,7 @@ def deliver(event_id: int) -> None:
     if event.delivered_at is not None:
         return
     webhook_id, body = event.webhook_id, event.body.encode()
-    # No connection is held while the portal is talked to.
-    db.session.rollback()
+    stop_reading()
     conditions = settings.current()
     headers = {
         "Content-Type": "application/json",

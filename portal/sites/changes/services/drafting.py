@@ -21,7 +21,6 @@ from portal.sites.errors import VersionNotFound
 from portal.sites.hosts import each_host
 from portal.sites.models import Site, SiteVersion
 from portal.sites.services import previewing, versions
-from portal.sites.services.previewing import PREPARE_DRAFT
 from portal.sites.services.retention import FORGOTTEN
 
 _KEY_BYTES = 16
@@ -117,9 +116,7 @@ def _replace(
     audit.record(
         "site_change.drafted", actor=author, subject=f"site_changes:{change.id}", after={"pieces": len(draft.pieces)}
     )
-    for host in each_host():
-        key = previewing.draft_key(draft, host)
-        outbox.publish(PREPARE_DRAFT, key=key, queue=host.queue, draft_id=draft.id, host=host.name)
+    previewing.ask_for_draft(draft)
 
 
 def drop_draft(change: ChangeRequest) -> None:
