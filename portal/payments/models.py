@@ -274,6 +274,9 @@ EVENT_TRANSITIONS: Transitions[EventStatus] = {
 }
 
 
+_IS_NOBODYS = text("status = 'ignored' AND session_public_id IS NULL AND payment_reference IS NOT NULL")
+
+
 class ProviderEvent(Base):
     """The webhook inbox: each verified event once, as it came, with what we made of it."""
 
@@ -316,6 +319,13 @@ class ProviderEvent(Base):
         Index("ix_provider_events_session", "session_public_id", "id"),
         # Events are stored in the order in which they come, so it grows at one end only.
         Index("ix_provider_events_received_at", "received_at"),
+        # News of payments that are nobody's, which the sweeper looks through.
+        Index(
+            "ix_provider_events_nobodys",
+            "received_at",
+            postgresql_where=_IS_NOBODYS,
+            sqlite_where=_IS_NOBODYS,
+        ),
         # What was found by asking; costs a webhook nothing.
         Index(
             "ix_provider_events_asked",

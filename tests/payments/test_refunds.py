@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from portal.accounts.models import User
 from portal.core import clock, faults, outbox
 from portal.core.audit import AuditEvent
-from portal.core.db import db, unit_of_work
+from portal.core.db import db, is_postgresql, unit_of_work
 from portal.core.mail import MailMessage
 from portal.core.queues import QueueName
 from portal.core.state import InvalidTransition, transition
@@ -50,7 +50,8 @@ from portal.payments.refund_models import (
     RefundStatus,
 )
 from portal.payments.services import refund_desk, refunding
-from portal.payments.services.draining import drain_inbox
+from portal.payments.services.draining import drain_inbox, rematch_unmatched
+from portal.payments.services.starting import start_attempt
 from tests import invariants
 from tests.crowd import all_at_once
 from tests.fakes.stripe import FakeStripe
@@ -172,6 +173,43 @@ def test_the_news_in_any_order_end_the_same(client: FlaskClient, fake_stripe: Fa
     assert (refund.status, refund.origin) == (RefundStatus.FAILED, RefundOrigin.PROVIDER)
     assert verdicts("refund.created") == [(EventStatus.IGNORED, "overtaken: the refund has failed")]
     assert payments()[0].rest_minor == 4900
+    assert sound() == []
+
+
+def test_news_that_come_while_their_payment_is_being_counted_are_not_lost(
+    client: FlaskClient, fake_stripe: FakeStripe, app: Flask
+) -> None:
+    """Neither sees the other: the payment has looked for early news already, and cannot be seen yet."""
+    session = signed.make_session()
+    start_attempt(session.id, "stripe", at=clock.now())
+    look_again()
+    attempt = db.session.get_one(PaymentSession, session.id).attempts[0]
+    fake_stripe.control.pay(str(attempt.provider_reference))
+    [paid_by] = [one for one in fake_stripe.world.all("event") if one["type"] == "checkout.session.completed"]
+    fake_stripe.control.refund(paid_by["data"]["object"]["payment_intent"], 1500)
+    [refunded] = [one for one in fake_stripe.world.all("event") if one["type"] == "refund.created"]
+    came: list[threading.Thread] = []
+
+    def come() -> None:
+        assert signed.post(app.test_client(), refunded).status_code == 200
+
+    def while_it_is_counted() -> None:
+        came.append(threading.Thread(target=come))
+        came[0].start()
+        # SQLite lets the other one in only after this transaction, so nothing can be missed there.
+        came[0].join(20 if is_postgresql() else 0.2)
+
+    assert signed.post(client, paid_by).status_code == 200
+    with faults.arm("settle-before-commit", while_it_is_counted):
+        drain_inbox()
+    came[0].join()
+    if is_postgresql():
+        assert verdicts("refund.created") == [(EventStatus.IGNORED, "not used, or names no payment session of ours")]
+    assert rematch_unmatched(at=clock.now()) == int(is_postgresql())
+    drain_inbox()
+    assert verdicts("refund.created") == [(EventStatus.APPLIED, "refunded elsewhere")]
+    assert [refund.amount_minor for refund in refunds()] == [1500]
+    assert rematch_unmatched(at=clock.now()) == 0
     assert sound() == []
 
 

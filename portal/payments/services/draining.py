@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import exists, text
 from sqlalchemy.orm import selectinload
 
 from portal.core import clock
@@ -16,7 +17,7 @@ from portal.core.db import db, unit_of_work
 from portal.core.outbox import backoff
 from portal.core.state import transition
 from portal.payments.extension import current_listeners
-from portal.payments.models import EventStatus, PaymentSession, ProviderEvent
+from portal.payments.models import EventStatus, Payment, PaymentSession, ProviderEvent
 from portal.payments.services.settling import apply_event
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,11 @@ MAX_ATTEMPTS = 8
 # A webhook may overtake the transaction that creates its session, but not by days.
 UNMATCHED_FOR = timedelta(days=3)
 _TRACE_LENGTH = 4_000
+# In the words of the index that finds them.
+_NAMES_NOTHING_OF_OURS = text(
+    "provider_events.status = 'ignored' AND provider_events.session_public_id IS NULL"
+    " AND provider_events.payment_reference IS NOT NULL"
+)
 
 
 def drain_inbox(*, limit: int = 5_000) -> int:
@@ -117,7 +123,7 @@ def _park(event_id: int, attempts: int, error: Exception, at: datetime) -> None:
 
 
 def rematch_unmatched(*, at: datetime) -> int:
-    """Put unmatched events whose session, or other subject, exists by now back into the queue; returns how many."""
+    """Put events whose session, payment or other subject exists by now back into the queue; returns how many."""
     matched = 0
     with unit_of_work():
         ids = db.session.scalars(
@@ -126,7 +132,8 @@ def rematch_unmatched(*, at: datetime) -> int:
             .where(ProviderEvent.status == EventStatus.UNMATCHED, ProviderEvent.received_at > at - UNMATCHED_FOR)
             .limit(500)
         ).all()
-        for event in [*(db.session.get_one(ProviderEvent, event_id) for event_id in ids), *_matched_news(at)]:
+        early = [db.session.get_one(ProviderEvent, event_id) for event_id in ids]
+        for event in [*early, *_matched_news(at), *_matched_money(at)]:
             transition(event, EventStatus.PENDING, by="job:sweeper", at=at, reason="what it is about exists now")
             event.available_at = at
             matched += 1
@@ -146,6 +153,27 @@ def _matched_news(at: datetime) -> Iterator[ProviderEvent]:
         ).all()
         known = listener.known_among([event.payment_reference for event in waiting if event.payment_reference])
         yield from (event for event in waiting if event.payment_reference in known)
+
+
+def _matched_money(at: datetime) -> Sequence[ProviderEvent]:
+    """News of a payment that was nobody's when they came, and is ours by now.
+
+    A payment looks for them itself (returning.reconsider), but not for those that were stored after it had looked and
+    before its own transaction ended.
+    """
+    is_a_payment = exists().where(
+        Payment.provider == ProviderEvent.provider, Payment.provider_reference == ProviderEvent.payment_reference
+    )
+    is_a_subscription = exists().where(
+        PaymentSession.provider == ProviderEvent.provider,
+        PaymentSession.subscription_reference == ProviderEvent.payment_reference,
+    )
+    return db.session.scalars(
+        db.select(ProviderEvent)
+        .where(_NAMES_NOTHING_OF_OURS, ProviderEvent.received_at > at - UNMATCHED_FOR, is_a_payment | is_a_subscription)
+        .limit(500)
+        .with_for_update(skip_locked=True)
+    ).all()
 
 
 def run_again(event_id: int, *, by: str, at: datetime) -> None:

@@ -1,11 +1,12 @@
 """What an inbox event does to the money: one transaction for session, payment, invoice and what was bought."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy import ColumnElement, and_
 
 from portal.core import audit, outbox
 from portal.core.db import db
@@ -108,26 +109,33 @@ def _from_mapping(mapping: dict[str, Any]) -> NormalisedEvent:
 
 
 def _find_session(provider: str, fact: NormalisedEvent) -> PaymentSession | None:
-    """The session a fact is about, locked: by our own id, else by the provider's id of the attempt or the payment."""
-    statement = db.select(PaymentSession)
+    """The session a fact is about, locked: by our own id, else by the first of the provider's ids that we know."""
+    for names_it in _ways_to_find(provider, fact):
+        statement = db.select(PaymentSession).where(names_it).limit(1).with_for_update(of=PaymentSession)
+        found: PaymentSession | None = db.session.scalar(statement.execution_options(populate_existing=True))
+        if found is not None:
+            return found
+    return None
+
+
+def _ways_to_find(provider: str, fact: NormalisedEvent) -> Iterator[ColumnElement[bool]]:
     if fact.session_id is not None:
-        statement = statement.where(PaymentSession.public_id == fact.session_id)
-    elif fact.attempt_reference is not None:
-        statement = statement.join(PaymentAttempt).where(
+        yield PaymentSession.public_id == fact.session_id
+        return
+    if fact.attempt_reference is not None:
+        attempts = db.select(PaymentAttempt.session_id).where(
             PaymentAttempt.provider == provider, PaymentAttempt.provider_reference == fact.attempt_reference
         )
-    elif fact.subscription_reference is not None:
-        statement = statement.where(
+        yield PaymentSession.id.in_(attempts)
+    if fact.subscription_reference is not None:
+        yield and_(
             PaymentSession.provider == provider, PaymentSession.subscription_reference == fact.subscription_reference
         )
-    elif fact.payment_reference is not None:
-        statement = statement.join(Payment, Payment.session_id == PaymentSession.id).where(
+    if fact.payment_reference is not None:
+        payments = db.select(Payment.session_id).where(
             Payment.provider == provider, Payment.provider_reference == fact.payment_reference
         )
-    else:
-        return None
-    statement = statement.with_for_update(of=PaymentSession)
-    return db.session.scalars(statement.execution_options(populate_existing=True)).first()
+        yield PaymentSession.id.in_(payments)
 
 
 def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Mapping[str, PaymentSession]) -> Verdict:
