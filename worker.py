@@ -2,22 +2,26 @@
 
 Where there are several site hosts, the worker on each also listens to the host's own queue: `deploy-<its name>`.
 
-The parent starts one RQ worker for quick work (webhooks, mail, the rest) and one for slow work (files, deployments), so
-that a long measurement never holds up a payment; it runs the ticker and starts a worker again that died.
+The parent makes the application once and forks: one RQ worker for quick work (webhooks, mail, the rest), one for slow
+work (files, deployments), so that a long measurement never holds up a payment, and the ticker. What dies, it forks
+again; that is why it never has a thread, a connection or a lock of its own.
 """
 
 import argparse
 import ctypes
+import gc
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
-from types import FrameType
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.context import ForkProcess
 
 import structlog
+from flask import Flask
 from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
@@ -34,6 +38,10 @@ SLOW = (QueueName.FILES, QueueName.DEPLOY)
 _MAINTENANCE_SECONDS = 30
 _WORKER_TTL_SECONDS = 45
 _GRACE_SECONDS = 20
+# How soon a part that died is started again.
+_LOOK_SECONDS = 1.0
+# Waited for, not handled: they are blocked but in the workers, for which RQ handles them.
+_ENDING = {signal.SIGTERM, signal.SIGINT}
 _PR_SET_PDEATHSIG = 1
 _HOST_QUEUE = re.compile(rf"{QueueName.DEPLOY}-[a-z0-9]{{1,9}}")
 
@@ -48,13 +56,9 @@ def main() -> int:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description="Work on the portal's queues.")
     parser.add_argument("--queues", nargs="+", type=_queue, metavar="QUEUE")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--no-ticker", action="store_true", help="leave the periodic work to another worker host")
     arguments = parser.parse_args()
-    wanted = arguments.queues or every_queue_here()
-    if arguments.child:
-        return work(wanted)
-    return supervise(wanted, with_ticker=not arguments.no_ticker)
+    return supervise(arguments.queues or every_queue_here(), with_ticker=not arguments.no_ticker)
 
 
 def _queue(name: str) -> str:
@@ -69,9 +73,8 @@ def every_queue_here() -> list[str]:
     return [*map(str, QueueName), *([queues.host_queue(host)] if host else [])]
 
 
-def work(names: list[str]) -> int:
+def work(app: Flask, names: list[str]) -> int:
     """One RQ worker: forks for each job, so a job that dies takes nothing with it."""
-    app = create_app()
     with app.app_context():
         connection = queues.connection()
     if QueueName.FILES in names:
@@ -94,61 +97,67 @@ def work(names: list[str]) -> int:
 
 
 def supervise(names: list[str], *, with_ticker: bool) -> int:
-    """Start the workers, run the ticker, start again what died, end everything in order on a signal."""
+    """Fork the workers and the ticker, fork again what died, end everything in order on a signal."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     app = create_app()
-    stopping = False
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    groups = [group for group in (_chosen(QUICK, names), _chosen(SLOW, names)) if group]
-    children = {tuple(group): _spawn(group) for group in groups}
-    log.info("worker_started", queues=names)
-
-    def look_after_children() -> bool:
-        for group, child in children.items():
-            if child.poll() is not None and not stopping:
-                log.warning("worker_died", queues=list(group), code=child.returncode)
-                children[group] = _spawn(list(group))
-        return stopping
-
+    parts: dict[str, Callable[[], int]] = {
+        f"worker of {', '.join(group)}": partial(work, app, group)
+        for group in (_chosen(QUICK, names), _chosen(SLOW, names))
+        if group
+    }
     if with_ticker:
-        with app.app_context():
-            periodic.run_forever(look_after_children)
-    else:
-        while not look_after_children():
-            time.sleep(periodic.SWEEP_SECONDS)
+        parts["ticker"] = partial(tick, app)
+    # What is here by now stays where it is, so that the children go on sharing it.
+    gc.collect()
+    gc.freeze()
+    children = {name: _fork(name, part) for name, part in parts.items()}
+    log.info("worker_started", queues=names)
+    while not _is_told_to_end(within=_LOOK_SECONDS):
+        for name, part in parts.items():
+            if not children[name].is_alive():
+                log.warning("worker_died", part=name, code=children[name].exitcode)
+                children[name] = _fork(name, part)
     return _end(list(children.values()))
+
+
+def tick(app: Flask) -> int:
+    """The ticker: enqueues what is done again and again, until it is told to end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    with app.app_context():
+        periodic.run_until(_is_told_to_end)
+    return 0
+
+
+def _is_told_to_end(*, within: float) -> bool:
+    return signal.sigtimedwait(_ENDING, within) is not None
 
 
 def _chosen(group: tuple[QueueName, ...], names: list[str]) -> list[str]:
     return [name for name in names if queues.kind_of(name) in group]
 
 
-def _spawn(names: list[str]) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, str(Path(__file__).resolve()), "--child", "--queues", *names]
-    # The command is our own, and this process has one thread at this point.
-    return subprocess.Popen(command, preexec_fn=_die_with_parent)  # noqa: S603, PLW1509  # as said above
+def _fork(name: str, part: Callable[[], int]) -> ForkProcess:
+    child = multiprocessing.get_context("fork").Process(target=_live, args=(part,), name=name)
+    child.start()
+    return child
 
 
-def _die_with_parent() -> None:
-    """A killed supervisor leaves no worker behind (Linux)."""
+def _live(part: Callable[[], int]) -> None:
+    # A killed parent leaves nothing behind (Linux).
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    sys.exit(part())
 
 
-def _end(children: "list[subprocess.Popen[bytes]]") -> int:
+def _end(children: list[ForkProcess]) -> int:
     for child in children:
         child.terminate()
     deadline = time.monotonic() + _GRACE_SECONDS
     for child in children:
-        try:
-            child.wait(max(deadline - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
+        child.join(max(deadline - time.monotonic(), 0.1))
+        if child.is_alive():
             child.kill()
-            child.wait()
+            child.join()
     return 0
 
 

@@ -1,6 +1,7 @@
 """The countries of addresses, by ISO 3166 code, in the reader's language."""
 
 import re
+from functools import lru_cache
 
 from babel import Locale
 from flask_babel import get_locale
@@ -13,9 +14,15 @@ _NO_COUNTRY = {"EU", "EZ", "UN", "ZZ", "QO", "XA", "XB", "AC", "CP", "CQ", "DG",
 CODES = frozenset(filter(_CODE.fullmatch, map(str, Locale("en").territories))) - _NO_COUNTRY
 
 
-def country_choices() -> list[tuple[str, str]]:
+def country_choices() -> tuple[tuple[str, str], ...]:
     """Code and name of every country, in the order of the reader's alphabet as far as plain sorting knows it."""
-    return sorted(((code, country_name(code)) for code in CODES), key=lambda choice: _sort_key(choice[1]))
+    return _choices_in(get_locale() or Locale("en"))
+
+
+@lru_cache
+def _choices_in(locale: Locale) -> tuple[tuple[str, str], ...]:
+    named = ((code, str(locale.territories.get(code, code))) for code in CODES)
+    return tuple(sorted(named, key=lambda choice: _sort_key(choice[1])))
 
 
 def country_name(code: str) -> str:

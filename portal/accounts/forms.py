@@ -1,12 +1,16 @@
 """Parsing and checking what people type into the pages of their account."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
 from wtforms import BooleanField, EmailField, HiddenField, PasswordField, SelectField, StringField, ValidationError
 from wtforms.fields import SelectChoice
+from wtforms.fields.choices import Choice
 from wtforms.validators import DataRequired, InputRequired, Length
+from wtforms.widgets import Select
 
 from portal.accounts.countries import CODES, country_choices
 from portal.accounts.email_addresses import normalise_email
@@ -42,6 +46,32 @@ class AddressField(EmailField):
             self.data = normalise_email(self.data)
         except Invalid as error:
             raise ValidationError(str(error)) from None
+
+
+class _KnownOptions(Select):
+    """The same two hundred and fifty options on every page: each is written once."""
+
+    @classmethod
+    def render_option(cls, choice: Choice, **_kwargs: Any) -> Markup:
+        return _option(choice.value, choice.label, choice.selected)
+
+
+@lru_cache(maxsize=2_048)
+def _option(value: str, label: str, selected: bool) -> Markup:
+    option: Markup = Select.render_option(Choice(value, label, selected, {}))
+    return option
+
+
+class CountryField(SelectField):
+    """A country of an address, by its code, offered in the reader's language."""
+
+    widget = _KnownOptions()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        choices = [SelectChoice(code, name) for code, name in country_choices()]
+        super().__init__(*args, choices=choices, validate_choice=False, **kwargs)
+        # Templates choose the control by this name.
+        self.type = "SelectField"
 
 
 class NewPasswordField(PasswordField):
@@ -145,11 +175,7 @@ class PostalAddressForm(PageForm):
     city = StringField(_l("City"), [DataRequired(_MISSING), Length(max=80)], filters=[strip])
     state = StringField(_l("State or region"), [Length(max=80)], filters=[strip])
     postal_code = StringField(_l("Postal code"), [DataRequired(_MISSING), Length(max=16)], filters=[strip])
-    country = SelectField(_l("Country"), validate_choice=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.country.choices = [SelectChoice(code, name) for code, name in country_choices()]
+    country = CountryField(_l("Country"))
 
     def validate_country(self, field: Any) -> None:
         if field.data not in CODES:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 from redis.exceptions import RedisError
@@ -21,7 +22,7 @@ from portal.core.queues import QueueName
 
 log = structlog.get_logger(__name__)
 
-SWEEP_SECONDS = 2.0
+_SWEEP_SECONDS = 2.0
 _CLEAN_SECONDS = 30.0
 
 
@@ -86,10 +87,16 @@ def clean_up_lost_jobs() -> None:
         StartedJobRegistry(queue=queue).cleanup()
 
 
-def run_forever(should_stop: Callable[[], bool]) -> None:
-    """The ticker's loop; whatever is away is waited for, nothing ends it but `should_stop`."""
+class Ending(Protocol):
+    """Waits for so many seconds, unless it is time to end: then it says so at once."""
+
+    def __call__(self, *, within: float) -> bool: ...
+
+
+def run_until(is_over: Ending) -> None:
+    """The ticker's loop; whatever is away is waited for, nothing ends it but `is_over`."""
     cleaned_at = 0.0
-    while not should_stop():
+    while True:
         try:
             sweep()
             tick()
@@ -102,4 +109,5 @@ def run_forever(should_stop: Callable[[], bool]) -> None:
             log.warning("ticker_without_database", error=type(error).__name__)
         finally:
             db.session.remove()
-        time.sleep(SWEEP_SECONDS)
+        if is_over(within=_SWEEP_SECONDS):
+            return

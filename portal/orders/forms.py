@@ -5,11 +5,11 @@ from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from wtforms import HiddenField, RadioField, SelectField, StringField, ValidationError
+from wtforms import HiddenField, RadioField, StringField, ValidationError
 from wtforms.validators import DataRequired, InputRequired, Length
 
-from portal.accounts.countries import CODES, country_choices
-from portal.accounts.forms import AddressField, strip
+from portal.accounts.countries import CODES
+from portal.accounts.forms import AddressField, CountryField, strip
 from portal.accounts.queries import BILLING_FIELDS
 from portal.core.forms import PageForm
 
@@ -28,11 +28,7 @@ class DetailsForm(PageForm):
     line1 = StringField(_l("Street and number"), [Length(max=120)], filters=[strip])
     postal_code = StringField(_l("Postal code"), [Length(max=16)], filters=[strip])
     city = StringField(_l("City"), [Length(max=80)], filters=[strip])
-    country = SelectField(_l("Country"), validate_choice=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.country.choices = country_choices()
+    country = CountryField(_l("Country"))
 
     @property
     def has_billing(self) -> bool:

@@ -79,10 +79,9 @@ def work(app: Flask, *, with_mail: bool = False) -> None:
     because setting an invoice takes a second."""
     queues = [queue for queue in QueueName if with_mail or queue is not QueueName.MAIL]
     with sandbox.carried_in_process(app):
-        for _round in range(3):  # A webhook makes effects, and an effect may make another one.
-            for queue in queues:
-                outbox.drain(queue)
-            draining.drain_inbox()
+        # A webhook makes effects, and an effect may make another one.
+        while sum(outbox.drain(queue) for queue in queues) + draining.drain_inbox():
+            pass
     look_again()
 
 
