@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGTERM
 from typing import TypeVar
 
 from redis import Redis
@@ -18,9 +17,9 @@ from rq import Worker
 
 from portal.dev import launcher
 from portal.dev.processes import descendants
-from tests.servers import processes
+from tests.servers import processes, warm
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = warm.ROOT
 T = TypeVar("T", bound="Process")
 
 
@@ -32,13 +31,11 @@ class Process:
     command: list[str]
     environment: dict[str, str]
     log: Path
-    process: "subprocess.Popen[bytes] | None" = field(default=None)
+    process: warm.Forked | None = field(default=None)
 
     def start(self) -> None:
         """Start it, on the same port and settings each time, and wait until it works."""
-        self.process = processes.start(
-            self.command, log=self.log, environment=self.environment, cwd=ROOT, death_signal=SIGTERM
-        )
+        self.process = warm.start(self.command, log=self.log, environment=self.environment)
         processes.wait_for_server(self.process, self._is_ready, seconds=60, what=f"the {self.name}", log=self.log)
 
     def stop(self) -> None:
