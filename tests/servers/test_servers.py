@@ -1,6 +1,7 @@
 """The servers that other tests stand on: they work, break when told to, come back, and leave nothing behind."""
 
 import http.client
+import os
 import signal
 import smtplib
 import subprocess
@@ -222,6 +223,28 @@ def test_web_and_worker_run_are_killed_and_come_back(portal_settings):
         assert fetch(site.port, "/healthz")[0] == 200
         after = site.pids() | worker.pids()
     processes.wait_until(gone(after), what="the end of web and worker")
+
+
+def test_each_part_of_the_worker_that_dies_is_started_again_and_all_end_in_order(portal_settings):
+    """Two RQ workers and the ticker, killed one after the other."""
+    web.flask(portal_settings, "db", "upgrade")
+    with web.worker(portal_settings) as worker:
+        parent = worker.process
+
+        def parts() -> set[int]:
+            return {int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()}
+
+        before = parts()
+        assert len(before) == 3
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+            processes.wait_until(lambda pid=pid: pid not in parts() and len(parts()) == 3, what="another one")
+        assert not parts() & before
+        assert worker.output().count("worker_died") == 3
+        everybody = worker.pids()
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(15) == 0
+    processes.wait_until(gone(everybody), seconds=5, what="the end of the worker's parts")
 
 
 def test_a_server_that_cannot_start_says_why(portal_settings):
