@@ -17,7 +17,7 @@ from tests.migrating import upgrade
 from tests.servers import browser as browsers
 from tests.servers import web
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("accounts_browser")]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OPEN_PAGES = [
     "/login",

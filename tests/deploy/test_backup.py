@@ -13,6 +13,8 @@ import pytest
 
 from tests.servers import postgres, processes
 
+pytestmark = pytest.mark.xdist_group("deploy_backup")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURE = b"\x89PNG a picture"
 

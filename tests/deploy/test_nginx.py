@@ -14,6 +14,8 @@ import pytest
 
 from tests.servers import certificates, nginx, processes
 
+pytestmark = pytest.mark.xdist_group("deploy_nginx")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "portal.example.com"
 

@@ -13,6 +13,8 @@ from portal import create_app
 from portal.devtools.ui import PAGES
 from tests.conftest import settings_for
 
+pytestmark = pytest.mark.xdist_group("gallery")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATUSES = (400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503)
 # Each would be refused by the CSP, or run as code.

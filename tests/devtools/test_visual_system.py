@@ -10,7 +10,7 @@ from portal.devtools.ui import PAGES
 from tests.servers import browser as browsers
 from tests.servers import web
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("gallery")]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 

@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from portal.dev import processes as children
 from tests.servers import browser, certificates, nginx, postgres, processes, redis, smtp, web
 
+pytestmark = pytest.mark.xdist_group("servers")
+
 
 def letter(subject: str = "Zażółć gęślą jaźń") -> EmailMessage:
     message = EmailMessage()
@@ -205,6 +207,12 @@ def portal_settings(tmp_path):
             "MAILBOX_PATH": str(tmp_path / "mailbox"),
             "SECRET_KEY": "a-secret-for-tests-only-0123456789abcdef",
         }
+
+
+def test_what_shares_servers_is_kept_together(request):
+    """xdist tells its workers' groups by the names of tests. Once it had stopped, without a word, and every server of a
+    group was started by both processes."""
+    assert "workerinput" not in vars(request.config) or request.node.nodeid.endswith("@servers")
 
 
 def test_web_and_worker_run_are_killed_and_come_back(portal_settings):

@@ -10,7 +10,7 @@ from tests.structure import keeping, routes, world
 from tests.structure.routes import Route
 from tests.structure.world import World
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.xdist_group("house")]
 FORMS = [route for route in routes.listed() if route.method != "GET" and not route.marks & {"signed", "key"}]
 WHO = {"public": "alice", "logged_in": "alice", "verified": "alice", "staff": "admin", "admin": "admin"}
 

@@ -20,7 +20,7 @@ from tests.structure.routes import Route
 from tests.structure.test_csrf import FORMS, WHO
 from tests.structure.world import World
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.xdist_group("house")]
 PAGES = [route for route in routes.listed() if route.method == "GET"]
 _ROUNDS = 6
 _FIELD = re.compile(r"<(?:input|select|textarea|button)\b[^>]*\bname=\"([^\"]+)\"")

@@ -15,6 +15,8 @@ from tests.structure import keeping, routes, world
 from tests.structure.routes import Route
 from tests.structure.world import World
 
+pytestmark = pytest.mark.xdist_group("house")
+
 ROLES = ("anonymous", "unverified", "mallory", "alice", "staff", "admin")
 MAY = {
     Access.PUBLIC: set(ROLES),

@@ -41,6 +41,8 @@ from tests.structure import keeping, routes, source
 from tests.structure.wording import english, forms, placeholders, spoken, texts
 from tests.structure.world import World
 
+pytestmark = pytest.mark.xdist_group("house")
+
 OTHERS = sorted(set(LANGUAGES) - {"en"})
 TRANSLATED = pytest.mark.parametrize("language", OTHERS)
 DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -27,6 +27,8 @@ from portal.core.money import Money
 from portal.payments.providers.base import InvalidSignature, Outcome, ProviderRejected, RefundRequest
 from portal.payments.providers.stripe import StripeProvider
 
+pytestmark = pytest.mark.xdist_group("localstripe")
+
 SECRET = "whsec_localstripe"
 READY_SECONDS = 20.0
 Received = tuple[dict[str, str], bytes]
