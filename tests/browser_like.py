@@ -52,8 +52,7 @@ def post_form(
     What the page looks like does not depend on the database. So on the second one it is not loaded again by a visitor
     whose token is known, as of somebody who had it open already.
     """
-    token = (_known_token(browser) if is_second_database(browser.application) else None) or csrf_token(
-        browser, page or address
-    )
+    known = _known_token(browser) if is_second_database(browser.application) else None
+    token = known or csrf_token(browser, page or address)
     headers = {"HX-Request": "true"} if htmx else {}
     return browser.post(address, data={"csrf_token": token, **(values or {})}, headers=headers)
