@@ -8,8 +8,6 @@ from flask.testing import FlaskClient
 from itsdangerous import URLSafeTimedSerializer
 from werkzeug.test import TestResponse
 
-from portal.core.cookies import PeopleOnlySessions
-
 # Of Flask-WTF's.
 _SALT = "wtf-csrf-token"
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
@@ -32,7 +30,7 @@ def _known_token(browser: FlaskClient) -> str | None:
     """The token of every form of this visit, made of what the session cookie holds; None before the first form."""
     app = browser.application
     cookie = browser.get_cookie(app.config["SESSION_COOKIE_NAME"])
-    signer = PeopleOnlySessions().get_signing_serializer(app)
+    signer = app.session_interface.get_signing_serializer(app)
     if cookie is None or signer is None:
         return None
     secret = signer.loads(cookie.decoded_value).get("csrf_token")

@@ -21,13 +21,16 @@ def country_choices() -> tuple[tuple[str, str], ...]:
 
 @lru_cache
 def _choices_in(locale: Locale) -> tuple[tuple[str, str], ...]:
-    named = ((code, str(locale.territories.get(code, code))) for code in CODES)
-    return tuple(sorted(named, key=lambda choice: _sort_key(choice[1])))
+    return tuple(sorted(((code, _name_in(locale, code)) for code in CODES), key=lambda choice: _sort_key(choice[1])))
 
 
 def country_name(code: str) -> str:
     """A country's name in the reader's language."""
-    return str((get_locale() or Locale("en")).territories.get(code, code))
+    return _name_in(get_locale() or Locale("en"), code)
+
+
+def _name_in(locale: Locale, code: str) -> str:
+    return str(locale.territories.get(code, code))
 
 
 def country_of_language(locale: str) -> str:

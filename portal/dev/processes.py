@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -42,7 +43,7 @@ def start(
         stderr=errors,
         start_new_session=True,
         pass_fds=keep,
-        preexec_fn=_tied_to(os.getpid(), death_signal),  # noqa: PLW1509  # the only way to ask for it
+        preexec_fn=partial(die_with, os.getpid(), death_signal),  # noqa: PLW1509  # the only way to ask for it
     )
 
 
@@ -114,15 +115,11 @@ def descendants(ancestor: int) -> set[int]:
     return found
 
 
-def _tied_to(parent: int, death_signal: int) -> Callable[[], None] | None:
-    libc = _LIBC
-    if libc is None:
-        return None
-
-    def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-        # The parent may have died before the line above; then no signal will ever come.
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
+def die_with(parent: int, death_signal: int) -> None:
+    """Have this process get a signal when its parent, whose number is given, dies (Linux)."""
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+    # The parent may have died before the line above; then no signal will ever come.
+    if os.getppid() != parent:
+        os._exit(1)

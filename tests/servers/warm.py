@@ -6,7 +6,6 @@ tests/deploy try.
 """
 
 import atexit
-import ctypes
 import gc
 import importlib
 import json
@@ -20,13 +19,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from portal.dev import processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-_PR_SET_PDEATHSIG = 1
 _LONGEST = 64 * 1024
 _BOOT = "import sys; from tests.servers import warm; warm.serve(int(sys.argv[1]))"
 
@@ -75,18 +74,16 @@ class _Forker:
         return json.loads(answer)
 
 
-# One for this process and as long as it lives.
-_forkers: list[_Forker] = []
-
-
 def start(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> Forked:
     """Start `python -m MODULE ...` or `python FILE ...`, which ends with SIGTERM should the tests die."""
-    forker = _forkers[0] if _forkers else _begin()
+    forker = _forker()
     wanted = {"arguments": command[1:], "environment": dict(environment), "log": str(log)}
     return Forked(forker, forker.ask(wanted))
 
 
-def _begin() -> _Forker:
+@cache
+def _forker() -> _Forker:
+    """The one of this process, begun when it is needed first."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = processes.start(
@@ -94,7 +91,6 @@ def _begin() -> _Forker:
             env={**os.environ, "PYTHONUNBUFFERED": "1"}, cwd=ROOT, death_signal=signal.SIGKILL, keep=[theirs.fileno()],
         )  # fmt: skip
     forker = _Forker(process, ours)
-    _forkers.append(forker)
     atexit.register(_end, forker)
     return forker
 
@@ -113,13 +109,15 @@ def serve(descriptor: int) -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    parent = os.getpid()
     connection = socket.socket(fileno=descriptor)
     while asked := connection.recv(_LONGEST):
         request = json.loads(asked)
-        answer = _reap(request["reap"]) if "reap" in request else os.fork()
-        if answer == 0 and "reap" not in request:
+        if "reap" in request:
+            answer = _reap(request["reap"])
+        elif (answer := os.fork()) == 0:
             connection.close()
-            _become(**request)
+            _become(parent, **request)
             return
         connection.send(json.dumps(answer).encode())
 
@@ -129,9 +127,9 @@ def _reap(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def _become(arguments: list[str], environment: dict[str, str], log: str) -> None:
+def _become(parent: int, arguments: list[str], environment: dict[str, str], log: str) -> None:
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    processes.die_with(parent, signal.SIGTERM)
     with Path(log).open("ab", buffering=0) as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
