@@ -27,7 +27,7 @@ from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from portal import create_app
-from portal.core import periodic, queues
+from portal.core import db, periodic, queues
 from portal.core.queues import QueueName
 from portal.quotes.measuring import isolation
 
@@ -75,10 +75,12 @@ def every_queue_here() -> list[str]:
 
 def work(app: Flask, names: list[str]) -> int:
     """One RQ worker: forks for each job, so a job that dies takes nothing with it."""
+    # What the work-horse of each job needs is ready before it is forked.
+    db.meet(app)
     with app.app_context():
         connection = queues.connection()
     if QueueName.FILES in names:
-        # What measures model files forks from here on; the work-horse of each job finds it ready.
+        # What measures model files forks from here on.
         isolation.warm_up()
     rq_queues = [Queue(name, connection=connection, serializer=JSONSerializer) for name in names]
     worker = PatientWorker(

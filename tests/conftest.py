@@ -1,5 +1,6 @@
 """Fixtures every test may use: both databases, a real Redis, the application, the cast."""
 
+import gc
 import json
 import os
 import sys
@@ -17,13 +18,14 @@ from portal import config, create_app
 from portal.accounts.models import Role, User
 from portal.core.db import Base, db, dispose
 from portal.extensions import limiter
-from tests import factories, pages
+from tests import compiled_templates, factories, pages
 from tests.migrating import upgrade
 from tests.servers import postgres, redis
 
 DATABASES = ("sqlite", "postgresql")
 # Every page that any test fetches is checked: valid HTML, labels, CSRF tokens, no dead link, headers.
 Flask.test_client_class = pages.CheckedClient
+compiled_templates.share()
 # Reading the settings must not depend on the developer's own environment.
 for _name in [
     name
@@ -60,6 +62,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+def pytest_collection_finish() -> None:
+    """Look for garbage among what the tests make, seldom, and not among the tests themselves."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 _SECOND_TRIES: list[pytest.TestReport] = []
 
 
@@ -94,15 +103,6 @@ def memory() -> Iterator[Path]:
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="portal-tests-", dir=shared) as name:
         yield Path(name)
-
-
-@pytest.fixture(scope="session", params=DATABASES)
-def database_url(request: pytest.FixtureRequest, memory: Path) -> str:
-    """Every test that touches the database runs on both."""
-    if request.param == "sqlite":
-        return f"sqlite:///{memory / 'portal.db'}"
-    server: postgres.Postgres = request.getfixturevalue("postgres_server")
-    return server.create_database("portal")
 
 
 # Payments on a chain, so that their page is there; nobody answers at the node, and nothing is sold in this currency.
@@ -146,11 +146,24 @@ def settings_for(database_url: str, redis_url: str, folder: Path, **changes: Any
 
 
 @pytest.fixture(scope="session")
-def application(
-    database_url: str, redis_server: redis.RedisServer, tmp_path_factory: pytest.TempPathFactory
+def on_sqlite(
+    memory: Path, redis_server: redis.RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Flask]:
-    """One application a database, its schema made by the migrations. Use `app`, which is clean for each test."""
-    app = create_app(settings_for(database_url, redis_server.url, tmp_path_factory.mktemp("portal")))
+    """The application of all tests on SQLite."""
+    yield from _migrated(f"sqlite:///{memory / 'portal.db'}", redis_server, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def on_postgresql(
+    postgres_server: postgres.Postgres, redis_server: redis.RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flask]:
+    """The application of all tests on PostgreSQL."""
+    yield from _migrated(postgres_server.create_database("portal"), redis_server, tmp_path_factory)
+
+
+def _migrated(url: str, server: redis.RedisServer, folders: pytest.TempPathFactory) -> Iterator[Flask]:
+    """An application whose schema is made by the migrations."""
+    app = create_app(settings_for(url, server.url, folders.mktemp("portal")))
     # First of all hooks: `app` below holds one context around a whole test, and Flask would carry `g` (who is signed
     # in, the form's token, the language) from each request of the test into the next.
     app.before_request_funcs.setdefault(None, []).insert(0, forget_last_request)
@@ -158,6 +171,20 @@ def application(
         upgrade()
     yield app
     dispose(app)
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> str:
+    """Every test that touches the database runs on both, one after the other; both applications stay to the end."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def application(database: str, request: pytest.FixtureRequest) -> Flask:
+    """The application of a database. Use `app`, which is clean for each test."""
+    found: Flask = request.getfixturevalue(f"on_{database}")
+    return found
 
 
 _NUMBER_ANEW = """

@@ -19,7 +19,7 @@ from portal.payments.providers.sandbox import books, delivery
 from portal.payments.providers.sandbox.keys import keys_of
 from portal.payments.providers.sandbox.models import SandboxEvent
 from portal.payments.services import draining
-from tests.browser_like import csrf_token
+from tests.browser_like import send_form
 
 
 @dataclass
@@ -63,8 +63,7 @@ def carried_in_process(app: Flask) -> Iterator[Deliveries]:
 def press(browser: FlaskClient, page_url: str, action: str, **fields: Any) -> TestResponse:
     """Press a button of a hosted page, which stands at the address that `start_attempt` gave."""
     path = "/" + page_url.split("/", 3)[3] if "://" in page_url else page_url
-    token = csrf_token(browser, path)
-    return browser.post(path, data={"csrf_token": token, "action": action, **fields})
+    return send_form(browser, path, {"action": action, **fields})
 
 
 def settle(app: Flask) -> Deliveries:

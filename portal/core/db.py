@@ -1,7 +1,7 @@
 """The database: declarative base, column types and the unit of work, the only place that commits."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -223,6 +223,15 @@ def dispose(app: Flask) -> None:
         db.session.remove()
         db.engine.dispose()
         app.extensions["hot_engine"].dispose()
+
+
+def meet(app: Flask) -> None:
+    """Learn what the database is and can do, for processes that are forked from here: each would ask anew with its
+    first connection. None stays open; a database that is away is met later."""
+    with app.app_context(), suppress(DBAPIError):
+        for engine in {db.engine, app.extensions["hot_engine"]}:
+            engine.connect().close()
+    dispose(app)
 
 
 def _prepare_sqlite(engine: Engine) -> None:

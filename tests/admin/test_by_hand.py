@@ -216,7 +216,7 @@ def test_a_check_cannot_end_it(app: Flask) -> None:
     assert now(session).status is SessionStatus.PENDING
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_twenty_at_once_decide_once(app: Flask, admin: User) -> None:
     session = open_session()
     answers = press_at_once(app, admin, address_of(session), values=PAID)

@@ -127,7 +127,7 @@ def _careless_transition(row: Order, to: OrderStatus, *, by: str, at: datetime) 
 
 
 # SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_guards_an_order_is_cancelled_several_times(
     app: Flask, staff: User, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def test_with_half_of_them_giving_up_there_is_no_gap_either(app: Flask) -> None:
 
 
 # SQLite lets one writer in at a time and so cannot show what the row lock is for.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_reading_and_then_writing_gives_one_number_to_many(app: Flask) -> None:
     draw()
 

@@ -19,7 +19,7 @@ from tests import factories
 from tests.admin import support
 from tests.structure.world import everything
 
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def _told(rehearsed: Rehearsed[object]) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from portal.orders.models import CartLine
 from tests import factories
 from tests.browser_like import csrf_token
 
-pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 _STATES = {"deadlock": "40P01", "serialization failure": "40001", "no access": "42501"}
 
 

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from flask import Flask
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from portal import create_app
 from portal.core import clock
 from portal.core.audit import AuditEvent
 from portal.core.db import (
@@ -17,8 +19,10 @@ from portal.core.db import (
     WriteOutsideUnitOfWork,
     after_commit,
     db,
+    dispose,
     hot_connection,
     in_unit_of_work,
+    meet,
     unit_of_work,
 )
 from portal.core.numbering import NumberSequence
@@ -190,7 +194,7 @@ def test_sixteen_writers_wait_for_each_other_and_nobody_is_told_that_it_is_locke
     assert counter() == WRITERS * EACH
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_control_without_begin_immediate_writers_are_told_that_it_is_locked(app: Flask) -> None:
     """A read that wants to become a write cannot wait: SQLite answers "database is locked" at once."""
     make_counter()
@@ -206,7 +210,7 @@ def test_control_without_begin_immediate_writers_are_told_that_it_is_locked(app:
     assert all(isinstance(problem, OperationalError) and "locked" in str(problem) for problem in problems)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_read_on_sqlite_does_not_wait_for_a_writer(app: Flask) -> None:
     make_counter()
     inside, done = threading.Event(), threading.Event()
@@ -230,7 +234,7 @@ def test_a_read_on_sqlite_does_not_wait_for_a_writer(app: Flask) -> None:
     assert counter() == 7
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_sqlite_keeps_what_it_has_promised(app: Flask) -> None:
     """An answered webhook survives a power cut, and references hold."""
     with db.engine.connect() as connection:
@@ -241,7 +245,7 @@ def test_sqlite_keeps_what_it_has_promised(app: Flask) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15000}
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_postgresql_bounds_every_wait(app: Flask) -> None:
     with db.engine.connect() as connection:
         found = {
@@ -249,3 +253,27 @@ def test_postgresql_bounds_every_wait(app: Flask) -> None:
             for name in ("lock_timeout", "statement_timeout", "TimeZone", "synchronous_commit")
         }
     assert found == {"lock_timeout": "3s", "statement_timeout": "10s", "TimeZone": "UTC", "synchronous_commit": "on"}
+
+
+def test_who_forks_has_met_the_database_and_holds_no_connection(app: Flask) -> None:
+    """What is forked afterwards finds the driver's questions answered."""
+    fresh = create_app(app.config["SETTINGS"])
+    asked: list[object] = []
+    with fresh.app_context():
+        initialize = db.engine.dialect.initialize
+        db.engine.dialect.initialize = lambda connection: (asked.append(connection), initialize(connection))[1]
+        meet(fresh)
+        assert asked
+        assert db.engine.pool.checkedin() == db.engine.pool.checkedout() == 0
+        before = len(asked)
+        with db.engine.connect() as connection:
+            assert connection.scalar(text("SELECT 1")) == 1
+        assert len(asked) == before
+    dispose(fresh)
+
+
+def test_a_database_that_is_away_is_met_later(app: Flask) -> None:
+    away = create_app(replace(app.config["SETTINGS"], database_url="postgresql+psycopg://nobody@127.0.0.1:9/none"))
+    meet(away)
+    with away.app_context(), pytest.raises(OperationalError):
+        db.engine.connect()

@@ -161,14 +161,14 @@ WAITING = [
 ]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_each_breach_is_seen(healthy: Path) -> None:
     assert said(healthy, is_quiet=True) == ""
     unseen = [statement for statement, sentence in BREACHES if sentence not in said(healthy, statement)]
     assert unseen == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_still_waits_is_seen_after_quiet_only(healthy: Path) -> None:
     for statement, sentence in WAITING:
         assert sentence in said(healthy, statement, is_quiet=True), statement
@@ -176,7 +176,7 @@ def test_what_still_waits_is_seen_after_quiet_only(healthy: Path) -> None:
     assert said(healthy, "UPDATE outbox_messages SET status = 'pending'") == ""
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_lost_event_and_lost_money_are_seen(healthy: Path) -> None:
     lost = {("stripe", "evt_lost")}
     assert "evt_lost') was answered with yes and is not stored" in said(healthy, acknowledged=lost)

@@ -21,7 +21,7 @@ from portal.merchants.services.selling import SessionWish, open_session
 from portal.payments.models import PaymentSession
 from portal.payments.services import draining
 from tests import sandbox
-from tests.browser_like import post_form
+from tests.browser_like import send_form
 
 SESSIONS = "/api/v1/sessions"
 WISH = {"amount_minor": 4900, "currency": "PLN", "success_url": "https://shop.example.com/thanks"}
@@ -75,7 +75,7 @@ def get(client: FlaskClient, secret: str, address: str = SESSIONS) -> TestRespon
 
 def choose(client: FlaskClient, public_id: str, provider: str = "sandbox") -> TestResponse:
     """Choose a provider on the pay page."""
-    return post_form(client, f"/pay/{public_id}", {"provider": provider})
+    return send_form(client, f"/pay/{public_id}", {"provider": provider})
 
 
 def pay(app: Flask, client: FlaskClient, public_id: str, action: str = "pay_card") -> TestResponse:

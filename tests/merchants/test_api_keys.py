@@ -18,7 +18,7 @@ from portal.merchants.services import keys
 from tests.crowd import all_at_once
 from tests.merchants.support import SESSIONS, all_of, bearer, error_of, get, look_again, make_key, make_session, post
 
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def test_a_key_is_stored_as_a_hash_with_its_ends(cafe: Merchant) -> None:

@@ -154,7 +154,7 @@ BAD_ADDRESSES = [
 
 @pytest.mark.parametrize("field", ["success_url", "cancel_url"])
 @pytest.mark.parametrize("address", BAD_ADDRESSES)
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_buyers_are_sent_nowhere_strange(client: FlaskClient, secret: str, field: str, address: str) -> None:
     answer = post(client, secret, {**WISH, field: address})
     assert answer.status_code == 422, address

@@ -36,7 +36,7 @@ from tests.merchants.support import (
 )
 
 Login = Callable[[User], FlaskClient]
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 WISH = {
     "name": "Kawiarnia Miś",
     "contact_email": "Shop@Example.com",

@@ -14,7 +14,7 @@ from portal.merchants.api import docs, reading
 from portal.merchants.models import Merchant, Scope
 from tests.merchants.support import SESSIONS, WISH, bearer, get, make_key, make_session, pay, post
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from portal.payments.models import PaymentSession
 from tests.crowd import all_at_once
 from tests.merchants.support import WISH, all_of, error_of, make_key, post
 
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def test_the_same_request_is_answered_to_the_letter(client: FlaskClient, secret: str) -> None:

@@ -32,7 +32,7 @@ from tests.merchants.support import (
     send_mail,
 )
 
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 BUYER = {"customer_email": "buyer@example.com", "customer_name": "Bożena Buyer", "description": "Kawa"}
 
 

@@ -18,7 +18,7 @@ from portal.orders.models import Cart, Enrolment, Order
 from portal.payments.models import PaymentSession
 from portal.payments.services import draining
 from tests import sandbox
-from tests.browser_like import csrf_token, post_form
+from tests.browser_like import csrf_token, post_form, send_form
 
 BUYER = {"email": "guest@example.com", "name": "Maria Wiśniewska", "country": "PL"}
 _KEY = re.compile(r'name="key" value="([^"]+)"')
@@ -46,15 +46,14 @@ def review_key(browser: FlaskClient) -> str:
 
 def place(browser: FlaskClient, provider: str = "sandbox", **values: str) -> TestResponse:
     """Press Pay on the second screen."""
-    key = review_key(browser)
-    return post_form(browser, "/checkout/review", {"key": key, "provider": provider, **values})
+    return send_form(browser, "/checkout/review", {"key": review_key(browser), "provider": provider, **values})
 
 
 def ready(browser: FlaskClient, *packages: Package, **details: str) -> FlaskClient:
     """A browser that stands before the last screen of checkout."""
     for package in packages:
-        assert add(browser, package).status_code == 303
-    assert give_details(browser, **details).status_code == 303
+        assert send_form(browser, "/cart/add", {"slug": package.slug}).status_code == 303
+    assert send_form(browser, "/checkout", {**BUYER, **details}).status_code == 303
     return browser
 
 

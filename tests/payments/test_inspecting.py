@@ -66,6 +66,8 @@ def test_the_part_that_is_wrong_is_named(
         (PRETTY.replace("\n", "\r\n"), PRETTY.replace("\n", "\r\n"), Mending.LINE_ENDS),
         (PRETTY.replace("\n", "\r\n"), PRETTY.replace("\n", "\r\n") + "\r\n", Mending.LINE_ENDS),
     ],
+    # The bodies carry the time, and a test is found by its name.
+    ids=["as it was", "end added", "end lost", "line ends changed", "line ends kept", "line ends kept, end added"],
 )
 def test_what_copying_changes_is_found(app: Flask, sent: str, pasted: str, mending: Mending) -> None:
     """A browser sends CRLF for each end of a line, whatever was pasted."""

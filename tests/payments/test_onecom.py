@@ -318,7 +318,7 @@ def test_the_message_and_the_word_at_once_settle_once(shop: OneComShop, sold: So
     assert money() == [(4900, "PLN", None)]
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_twenty_people_at_once_decide_once(app: Flask, shop: OneComShop, sold: Sold) -> None:
     session, _ = started()
     number = session.id
@@ -341,7 +341,7 @@ def twenty_words(app: Flask, number: int) -> list[str]:
     return ["done" if answer is None else type(answer).__name__ for answer in all_at_once(app, words)]
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_lock_people_are_told_of_trouble_instead_of_the_state(
     app: Flask, shop: OneComShop, sold: Sold, monkeypatch: pytest.MonkeyPatch
 ) -> None:

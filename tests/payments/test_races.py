@@ -80,7 +80,7 @@ def without_guards(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 # SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_guards_one_payment_settles_twice(
     app: Flask, client: FlaskClient, sold: Sold, monkeypatch: pytest.MonkeyPatch
 ) -> None:

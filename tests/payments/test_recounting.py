@@ -194,7 +194,7 @@ def test_money_that_comes_at_the_same_time_is_counted(app: Flask) -> None:
 
 # --- forced: one is in the middle when the other comes. SQLite lets one writer in at a time and cannot show this. ---
 
-forced = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+forced = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def count_between(app: Flask, *, has_looked: threading.Event) -> None:

@@ -86,7 +86,7 @@ def test_a_payment_goes_all_the_way(recurrente: FakeRecurrente, sold: Sold) -> N
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize("names", ["old", "unified", "both"])
 @pytest.mark.parametrize("order", ["sent", "reversed", "shuffled"])
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_every_shape_name_and_order_settles_once(
     recurrente: FakeRecurrente, sold: Sold, shape: str, names: str, order: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_two_names_twenty_times_each_at_once_settle_once(app: Flask, recurrente:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_any_order_of_a_transfers_events_ends_the_same(
     recurrente: FakeRecurrente, sold: Sold, order: tuple[int, ...]
 ) -> None:
@@ -210,7 +210,7 @@ def test_a_start_without_an_answer_is_unknown_and_found_again(recurrente: FakeRe
     assert (attempt.status, attempt.provider_reference) == (AttemptStatus.OPEN, checkout["id"])
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_twenty_clicks_at_once_lead_to_one_page(app: Flask, recurrente: FakeRecurrente, sold: Sold) -> None:
     session = signed.make_session(currency="GTQ")
     number = session.id

@@ -276,7 +276,7 @@ def test_two_members_of_staff_at_once_never_give_more_than_came(
     assert sound() == []
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("is_checked", [True, False])
 def test_control_without_the_locks_the_check_of_the_table_is_all_there_is(
     app: Flask, client: FlaskClient, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch, is_checked: bool

@@ -105,7 +105,7 @@ def without_unique_tries() -> Iterator[None]:
 
 
 # SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_lock_one_of_two_gets_no_page(
     app: Flask, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +116,7 @@ def test_control_without_the_lock_one_of_two_gets_no_page(
     assert (len(attempts()), opened_pages(fake_stripe)) == (1, 1)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_guards_two_pages_can_be_paid(
     app: Flask, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

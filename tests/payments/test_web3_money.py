@@ -376,7 +376,7 @@ def test_a_currency_that_no_token_is_worth_is_refused(street: Street) -> None:
 
 
 @pytest.mark.parametrize("is_one_key", [True, False])
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_many_at_once_get_addresses_that_nobody_else_has(street: Street, is_one_key: bool) -> None:
     provider = street.app.extensions["payment_registry"].get("web3")
     barrier = threading.Barrier(8)
@@ -400,7 +400,7 @@ def test_many_at_once_get_addresses_that_nobody_else_has(street: Street, is_one_
     assert len({row.address for row in rows}) == len({row.address_index for row in rows}) == len(rows)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_many_looks_at_once_count_once(street: Street, sold: Sold) -> None:
     session, reference = street.started()
     street.wallet.send(reference, "25.00")

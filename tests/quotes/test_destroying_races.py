@@ -23,7 +23,7 @@ from tests.production import factories as production
 from tests.quotes.factories import make_quote
 
 pytestmark = pytest.mark.usefixtures("book")
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def ending(model: ModelFile, owner: User) -> Callable[[], str]:

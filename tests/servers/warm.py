@@ -23,7 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from portal import config, create_app
 from portal.dev import processes
+from tests import compiled_templates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _LONGEST = 64 * 1024
@@ -107,6 +109,9 @@ def serve(descriptor: int) -> None:
     """Fork for whoever holds the other end, until nobody does; in the children, run what was asked for."""
     for name in ("portal", "portal.serving", "worker"):
         importlib.import_module(name)
+    compiled_templates.share()
+    # The first application loads and prepares what all others use as well.
+    create_app(config.load({"PORTAL_ENV": "testing"}))
     gc.collect()
     gc.freeze()
     parent = os.getpid()

@@ -2,7 +2,6 @@
 
 import http.client
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -141,15 +140,18 @@ def worker(settings: Mapping[str, str], *arguments: str, expected: int = 2) -> I
         )
 
 
-def flask(settings: Mapping[str, str], *arguments: str, seconds: float = 120) -> str:
-    """Run a flask command to its end and return what it printed; its failure is an error with its words."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
-        cwd=ROOT, env=_environment(settings), capture_output=True, text=True, timeout=seconds, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"flask {' '.join(arguments)} ended with code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+def flask(settings: Mapping[str, str], *arguments: str, seconds: float = 120) -> None:
+    """Run a flask command to its end; its failure is an error with its words."""
+    with _folder() as folder:
+        log = folder / "flask.log"
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+        done = warm.start(command, log=log, environment=_environment(settings))
+        try:
+            code = done.wait(seconds)
+        finally:
+            processes.kill(done)
+        if code:
+            raise RuntimeError(f"flask {' '.join(arguments)} ended with code {code}\n{processes.tail(log)}")
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -6,11 +6,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from tests.browser_like import token_of
 from tests.structure import keeping, routes, world
 from tests.structure.routes import Route
 from tests.structure.world import World
 
-pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.xdist_group("house")]
+pytestmark = [pytest.mark.parametrize("database", ["sqlite"], indirect=True), pytest.mark.xdist_group("house")]
 FORMS = [route for route in routes.listed() if route.method != "GET" and not route.marks & {"signed", "key"}]
 WHO = {"public": "alice", "logged_in": "alice", "verified": "alice", "staff": "admin", "admin": "admin"}
 
@@ -40,14 +41,14 @@ def bad_tokens(house: World) -> dict[str, str]:
     stranger = house.browser("mallory")
     with stranger.session_transaction() as cookie:
         cookie["csrf_token"] = "0" * 40
-    return {"empty": "", "made up": "x" * 90, "a stranger's": house.token(stranger)}
+    return {"empty": "", "made up": "x" * 90, "a stranger's": token_of(stranger)}
 
 
 def test_another_token_is_none(house: World) -> None:
     browsers = {role: house.browser(role) for role in ("alice", "admin")}
     tokens = bad_tokens(house)
     for browser in browsers.values():
-        house.token(browser)
+        token_of(browser)
     before = world.everything()
     for route in FORMS:
         for kind, token in tokens.items():
@@ -117,5 +118,5 @@ def test_with_its_token_the_same_form_works(house: World) -> None:
     route: Route = next(route for route in FORMS if route.endpoint == "cart.remove")
     assert is_refused(browser.post(route.path(house.values)))
     before = world.everything()
-    assert browser.post(route.path(house.values), data={"csrf_token": house.token(browser)}).status_code == 303
+    assert browser.post(route.path(house.values), data={"csrf_token": token_of(browser)}).status_code == 303
     assert world.everything() != before

@@ -14,13 +14,14 @@ from portal.core.db import db
 from portal.merchants.models import Merchant
 from portal.orders.models import Order, OrderLine
 from portal.payments.models import PaymentSession
+from tests.browser_like import token_of
 from tests.servers import redis
 from tests.structure import keeping, routes
 from tests.structure.routes import Route
 from tests.structure.test_csrf import FORMS, WHO
 from tests.structure.world import World
 
-pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.xdist_group("house")]
+pytestmark = [pytest.mark.parametrize("database", ["sqlite"], indirect=True), pytest.mark.xdist_group("house")]
 PAGES = [route for route in routes.listed() if route.method == "GET"]
 _ROUNDS = 6
 _FIELD = re.compile(r"<(?:input|select|textarea|button)\b[^>]*\bname=\"([^\"]+)\"")
@@ -111,7 +112,7 @@ def post_everything(
             browser = house.browser(WHO[route.level])
             # What cannot be written as UTF-8 comes as the bytes that a hostile program would send.
             data = {name: _sendable(value) for name, value in {**more, **values}.items()}
-            answer = browser.post(route.path(house.values), data={"csrf_token": house.token(browser), **data})
+            answer = browser.post(route.path(house.values), data={"csrf_token": token_of(browser), **data})
             sent += 1
             if is_our_failure(answer):
                 failures.append(f"{route} {dict(list(values.items())[:2])!r:.120} -> {answer.status_code}")

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from portal import create_app
 from portal.core import clock
 from portal.core.access import Access, public
+from tests.browser_like import token_of
 from tests.conftest import settings_for
 from tests.structure import keeping, routes, world
 from tests.structure.routes import Route
@@ -58,7 +59,7 @@ ELSEWHERE: dict[str, dict[str, int]] = {
 FOR_STAFF_TOO = {"invoices.show", "invoices.pdf", "credit_notes.show", "credit_notes.pdf"}
 # Taking away what is not there is done already.
 NOTHING_TO_DO = {"cart.remove"}
-DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_forms_of_others_change_nothing(house: World) -> None:
     trials = forms(house, lambda route, role: role not in MAY[route.level])
     before = world.everything()
     for route, role, browser in trials:
-        answer = browser.post(route.path(house.values), data={"csrf_token": house.token(browser)})
+        answer = browser.post(route.path(house.values), data={"csrf_token": token_of(browser)})
         is_closed = route.level in (Access.STAFF, Access.ADMIN) and role != "anonymous"
         assert answer.status_code == (403 if is_closed else 303), f"{role}: {route} gave {answer.status_code}"
     assert world.everything() == before
@@ -177,7 +178,7 @@ def test_forms_about_anothers_things_change_nothing(house: World) -> None:
     trials = forms(house, lambda route, role: route.is_owned and role != "alice" and role in MAY[route.level])
     before = world.everything()
     for route, role, browser in trials:
-        values = {"csrf_token": house.token(browser), "quantity": "5", "provider": "sandbox"}
+        values = {"csrf_token": token_of(browser), "quantity": "5", "provider": "sandbox"}
         answer = browser.post(route.path(house.values), data=values)
         allowed = (303,) if route.endpoint in NOTHING_TO_DO else (404, 409)
         assert answer.status_code in allowed, f"{role}: {route} gave {answer.status_code}"
@@ -193,7 +194,7 @@ def test_what_needs_the_password_again_asks_for_it(house: World) -> None:
         before = before or world.everything()
         for route in routes.listed():
             if "recent" in route.marks and role in MAY[route.level]:
-                values = {"csrf_token": house.token(browser)} if route.method == "POST" else None
+                values = {"csrf_token": token_of(browser)} if route.method == "POST" else None
                 answer = browser.open(route.path(house.values), method=route.method, data=values)
                 assert answer.status_code == 303, f"{role}: {route} gave {answer.status_code}"
                 assert answer.location.startswith("/confirm-password")
@@ -211,7 +212,7 @@ def test_staff_who_owe_their_second_factor_get_no_further(house: World) -> None:
         before = world.everything()
         for route in routes.listed():
             if route.level is Access.STAFF:
-                values = {"csrf_token": house.token(browser)} if route.method == "POST" else None
+                values = {"csrf_token": token_of(browser)} if route.method == "POST" else None
                 answer = browser.open(route.path(house.values), method=route.method, data=values)
                 assert (answer.status_code, answer.location) == (303, "/account/security"), str(route)
         assert world.everything() == before

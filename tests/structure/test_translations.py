@@ -45,7 +45,7 @@ pytestmark = pytest.mark.xdist_group("house")
 
 OTHERS = sorted(set(LANGUAGES) - {"en"})
 TRANSLATED = pytest.mark.parametrize("language", OTHERS)
-DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 # The gallery of components is the developers' own; files for programs keep the names of their columns.
 LEFT_OUT = re.compile(r"static|health\..*|dev_ui\.(show|mail_page|panel)|.*_csv|.*\.pdf|devtools\.letter_html")
 ERRORS = (400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503)

@@ -1,8 +1,6 @@
 """A small world in which every address of the portal has something to show: bought through the shop's own pages."""
 
 import json
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import select
 
 from portal.accounts.models import LoginSession, Role, User
@@ -40,9 +37,9 @@ from portal.production.shipping.services import links
 from portal.quotes.models import QuoteStatus
 from portal.quotes.pricing import services as prices
 from tests import factories, sandbox
-from tests.browser_like import post_form
 from tests.conftest import CHAIN, XPUB
 from tests.merchants import support as merchants
+from tests.orders import shop
 from tests.production import factories as production
 from tests.production.shipping import support as parcels
 from tests.quotes import factories as quotes
@@ -52,7 +49,6 @@ from tests.sites.changes import support as changes
 from tests.sites.domains import support as domains
 from tests.subscriptions import support as subscriptions
 
-_KEY = re.compile(r'name="key"[^>]*value="([^"]+)"')
 # What changes when somebody only looks, or is refused: when they were last seen, and that they tried.
 _UNIMPORTANT = {"login_sessions": {"last_seen_at"}}
 
@@ -72,14 +68,6 @@ class World:
             factories.sign_in(browser, self.users[role], **signing_in)
         return browser
 
-    def token(self, browser: FlaskClient) -> str:
-        """A CSRF token that is right for this browser: as Flask-WTF would put it into a form."""
-        with browser.session_transaction() as cookie:
-            cookie.setdefault("csrf_token", "f" * 40)
-            raw = cookie["csrf_token"]
-        signer = URLSafeTimedSerializer(str(self.app.secret_key), salt="wtf-csrf-token")
-        return str(signer.dumps(raw))
-
 
 def build(app: Flask, locale: str = "en") -> World:
     """Alice buys a package and begins to buy another; everything that follows from it happens."""
@@ -90,17 +78,17 @@ def build(app: Flask, locale: str = "en") -> World:
         "staff": factories.make_user(email="staff@example.com", name="Stefan Staff", role=Role.STAFF, locale=locale),
         "admin": factories.make_user(email="admin@example.com", name="Ada Admin", role=Role.ADMIN, locale=locale),
     }
-    factories.make_package(slug="first", name="First package")
-    factories.make_package(slug="second", name="Second package")
+    first = factories.make_package(slug="first", name="First package")
+    second = factories.make_package(slug="second", name="Second package")
     world = World(app, users, {})
-    buy(world.browser("alice"), "first", lambda page: sandbox.pay(app, page))
+    sandbox.pay(app, buy(world.browser("alice"), first))
     refund_and_dispute(app, users["admin"])
     outbox.drain("mail")
     with sandbox.carried_in_process(app):
         outbox.drain("default")
     browser = world.browser("alice")
-    open_page = buy(browser, "second", lambda page: page)
-    post_form(browser, "/cart/add", {"slug": "second"}, page="/packages/second")
+    open_page = buy(browser, second)
+    shop.ready(browser, second)
     world.values = {
         **_values(app, users, open_page),
         **_merchant_values(world),
@@ -287,16 +275,10 @@ def _production_values(world: World) -> dict[str, str]:
     }
 
 
-def buy(browser: FlaskClient, slug: str, then: Callable[[str], Any]) -> Any:
-    """Walk from the product page to the provider's page, and go on there."""
-    post_form(browser, "/cart/add", {"slug": slug}, page=f"/packages/{slug}")
-    post_form(browser, "/checkout", {"email": "alice@example.com", "name": "Alice Nowak", "country": "PL"})
-    page = browser.get("/checkout/review").get_data(as_text=True)
-    key = _KEY.search(page)
-    assert key is not None, page
-    answer = post_form(browser, "/checkout/review", {"key": key.group(1), "provider": "sandbox"})
-    assert answer.status_code == 303, answer.get_data(as_text=True)
-    return then(answer.location)
+def buy(browser: FlaskClient, package: Package) -> str:
+    """From the shelf to the provider's page, whose address it is."""
+    shop.ready(browser, package, email="alice@example.com", name="Alice Nowak")
+    return str(shop.place(browser).location)
 
 
 def refund_and_dispute(app: Flask, admin: User) -> None:

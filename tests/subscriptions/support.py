@@ -23,7 +23,7 @@ from portal.sites.models import Site
 from portal.subscriptions import jobs
 from portal.subscriptions.models import BillingPeriod, Subscription
 from tests import factories, sandbox
-from tests.browser_like import post_form
+from tests.browser_like import send_form
 from tests.sites.support import make_site
 
 
@@ -65,8 +65,7 @@ def browser_of(app: Flask, user: User) -> FlaskClient:
 
 def start(app: Flask, user: User, slug: str = "bakery", provider: str = "sandbox") -> TestResponse:
     """Press the button on the site's page that leads to the provider."""
-    path = f"/my/sites/{slug}"
-    return post_form(browser_of(app, user), f"{path}/subscription/pay", {"provider": provider}, page=path)
+    return send_form(browser_of(app, user), f"/my/sites/{slug}/subscription/pay", {"provider": provider})
 
 
 def activate(app: Flask, user: User, slug: str = "bakery", action: str = "pay_card") -> str:

@@ -86,7 +86,7 @@ def test_the_message_and_the_nightly_run_at_once_tell_it_once(app: Flask, alice:
 
 
 # SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_lock_it_is_asked_twice(
     app: Flask, alice: User, fake_stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -220,7 +220,7 @@ def _careless_look(subscription_id: int) -> Subscription:
 
 
 # SQLite lets one writer in at a time and cannot show this; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_renewal_waits_for_the_end_of_the_grace_and_begins_anew(
     app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +231,7 @@ def test_a_renewal_waits_for_the_end_of_the_grace_and_begins_anew(
     assert invariants.check(db.session) == []
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_lock_the_end_loses_to_the_renewal(
     app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +242,7 @@ def test_control_without_the_lock_the_end_loses_to_the_renewal(
     assert settled() == ("active", 2, 2, "active")
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_guards_what_was_paid_for_is_closed(
     app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from portal.merchants.outbound.models import MerchantEvent, WebhookAttempt, Webh
 from tests.fakes.receiver import Receiver
 from tests.merchants.support import all_of, look_again, make_session, pay, send_mail, work
 
-POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def happen(cafe: Merchant, object_id: str = "one", kind: EventType = EventType.SESSION_PAID) -> MerchantEvent:

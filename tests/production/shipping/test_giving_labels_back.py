@@ -119,7 +119,7 @@ def test_many_at_once_ask_the_carrier_once(app: Flask, fake: FakeEasyPost, check
     assert standing(shipment) == (P.CANCELLED, R.SUBMITTED)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_without_the_lock_the_carrier_is_asked_for_the_money_twice(
     app: Flask, fake: FakeEasyPost, checked: SalesOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,7 +209,7 @@ def test_many_publishers_of_one_draft_publish_it_once(app: Flask) -> None:
 
 
 # SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_lock_each_would_replace_the_same_version(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,7 +133,7 @@ TROUBLES: list[tuple[str, int, Trouble | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_service_in_trouble_is_tried_again_or_left(app: Flask, alice: User, editor: FakeEditor) -> None:
     site = make_active_site(alice)
     for trouble, times, end in TROUBLES:
@@ -187,7 +187,7 @@ def test_nonsense_is_never_a_draft() -> None:
         answering.read_answer(json.dumps({"cannot": "There is no such page."}), texts, frozenset())
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_nonsense_is_left_to_staff_and_leaves_no_draft(app: Flask, alice: User, editor: FakeEditor) -> None:
     site = make_active_site(alice)
     answers = [NOTHING, {"files": [{"path": "INDEX.html", "content": "x"}]}, "Sure!", {"cannot": "No."}]

@@ -150,7 +150,7 @@ def _careless_transition(row: ChangeRequest, to: ChangeStatus, *, values: dict[s
 
 
 # SQLite lets one writer in at a time and cannot show this bug; its guard, BEGIN IMMEDIATE, has its own control.
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_control_without_the_guards_two_approvals_both_decide(
     app: Flask, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
