@@ -66,7 +66,7 @@ def pytest_collection_finish() -> None:
     """Look for garbage among what the tests make, seldom, and not among the tests themselves."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000)
 
 
 _SECOND_TRIES: list[pytest.TestReport] = []

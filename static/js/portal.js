@@ -72,8 +72,10 @@
     const dialog = event.target;
     if (!dialog.matches?.("dialog.drawer")) return;
     document.body.append(document.getElementById("flashes"));
-    // A button that was switched off while it worked has lost the focus, so the dialog could not give it back.
-    if (document.activeElement === document.body && pressed?.isConnected) pressed.focus();
+    // A button that was switched off while it worked has lost the focus, so the dialog could not give it back: it is
+    // nowhere, or still in the dialog until the page is painted without it.
+    const focused = document.activeElement;
+    if ((focused === document.body || dialog.contains(focused)) && pressed?.isConnected) pressed.focus();
     pressed = null;
     if (!("changed" in dialog.dataset)) return;
     // Something was done in the panel: the list behind it shows the past until it is asked again.

@@ -22,9 +22,6 @@ _FLAGS = [
 ]  # fmt: skip
 
 
-# The first is Chromium without the window that nobody sees here; it computes a quarter less for the same pages.
-PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-
 _shared: Browser | None = None
 
 
@@ -48,9 +45,9 @@ def running() -> Iterator[Browser]:
 
 @contextmanager
 def _started() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
-        raise RuntimeError(f"Chromium is not installed: apt-get install {PROGRAMS[0]}")
+        raise RuntimeError("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
         try:
