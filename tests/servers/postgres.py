@@ -17,7 +17,7 @@ from tests.servers import processes
 
 # Nothing here survives the machine, so nothing waits for its disk. Commits stay synchronous: a commit that was
 # answered must survive `stop("immediate")`, or a fault test would blame the portal for it. Compiling a query to machine
-# code never pays here: no table has a thousand rows.
+# code never pays here: tables are small.
 _SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "jit=off")
 # For measurements: what a production server does at each commit.
 _DURABLE_SETTINGS = ("max_connections=200",)
