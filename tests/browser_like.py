@@ -38,8 +38,7 @@ def send_form(
 ) -> TestResponse:
     """Post a form that its visitor has open already: no page is loaded. For what must have happened before a test can
     begin; what a test is about is done with `post_form`."""
-    headers = {"HX-Request": "true"} if htmx else {}
-    return browser.post(address, data={"csrf_token": token_of(browser), **(values or {})}, headers=headers)
+    return _post(browser, address, token_of(browser), values, htmx=htmx)
 
 
 def post_form(
@@ -54,5 +53,11 @@ def post_form(
 
     What the page looks like does not depend on the database, so on the second one it is not loaded.
     """
-    token = {} if is_second_database(browser.application) else {"csrf_token": csrf_token(browser, page or address)}
-    return send_form(browser, address, {**token, **(values or {})}, htmx=htmx)
+    if is_second_database(browser.application):
+        return send_form(browser, address, values, htmx=htmx)
+    return _post(browser, address, csrf_token(browser, page or address), values, htmx=htmx)
+
+
+def _post(browser: FlaskClient, address: str, token: str, values: dict[str, Any] | None, *, htmx: bool) -> TestResponse:
+    headers = {"HX-Request": "true"} if htmx else {}
+    return browser.post(address, data={"csrf_token": token, **(values or {})}, headers=headers)

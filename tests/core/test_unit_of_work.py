@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from flask import Flask
@@ -258,17 +259,16 @@ def test_postgresql_bounds_every_wait(app: Flask) -> None:
 def test_who_forks_has_met_the_database_and_holds_no_connection(app: Flask) -> None:
     """What is forked afterwards finds the driver's questions answered."""
     fresh = create_app(app.config["SETTINGS"])
-    asked: list[object] = []
-    with fresh.app_context():
-        initialize = db.engine.dialect.initialize
-        db.engine.dialect.initialize = lambda connection: (asked.append(connection), initialize(connection))[1]
+    with (
+        fresh.app_context(),
+        patch.object(db.engine.dialect, "initialize", wraps=db.engine.dialect.initialize) as asked,
+    ):
         meet(fresh)
-        assert asked
+        asked.assert_called_once()
         assert db.engine.pool.checkedin() == db.engine.pool.checkedout() == 0
-        before = len(asked)
         with db.engine.connect() as connection:
             assert connection.scalar(text("SELECT 1")) == 1
-        assert len(asked) == before
+        asked.assert_called_once()
     dispose(fresh)
 
 

@@ -57,12 +57,16 @@ def ready(browser: FlaskClient, *packages: Package, **details: str) -> FlaskClie
     return browser
 
 
+def order(browser: FlaskClient, *packages: Package, **details: str) -> str:
+    """From the shelf to the provider's page, whose address it is."""
+    sent = place(ready(browser, *packages, **details))
+    assert sent.status_code == 303, sent.get_data(as_text=True)
+    return sent.headers["Location"]
+
+
 def buy(app: Flask, browser: FlaskClient, *packages: Package, action: str = "pay_card", **details: str) -> Order:
     """From the shelf to the receipt, with everything the worker does afterwards."""
-    ready(browser, *packages, **details)
-    sent = place(browser)
-    assert sent.status_code == 303, sent.get_data(as_text=True)
-    sandbox.press(app.test_client(), sent.headers["Location"], action)
+    sandbox.press(app.test_client(), order(browser, *packages, **details), action)
     work(app)
     return only_order()
 

@@ -23,7 +23,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from portal import config, create_app
 from portal.dev import processes
 from tests import compiled_templates
 
@@ -110,8 +109,6 @@ def serve(descriptor: int) -> None:
     for name in ("portal", "portal.serving", "worker"):
         importlib.import_module(name)
     compiled_templates.share()
-    # The first application loads and prepares what all others use as well.
-    create_app(config.load({"PORTAL_ENV": "testing"}))
     gc.collect()
     gc.freeze()
     parent = os.getpid()

@@ -81,14 +81,15 @@ def build(app: Flask, locale: str = "en") -> World:
     first = factories.make_package(slug="first", name="First package")
     second = factories.make_package(slug="second", name="Second package")
     world = World(app, users, {})
-    sandbox.pay(app, buy(world.browser("alice"), first))
+    buyer = {"email": "alice@example.com", "name": "Alice Nowak"}
+    sandbox.pay(app, shop.order(world.browser("alice"), first, **buyer))
     refund_and_dispute(app, users["admin"])
     outbox.drain("mail")
     with sandbox.carried_in_process(app):
         outbox.drain("default")
     browser = world.browser("alice")
-    open_page = buy(browser, second)
-    shop.ready(browser, second)
+    open_page = shop.order(browser, second, **buyer)
+    shop.add(browser, second)
     world.values = {
         **_values(app, users, open_page),
         **_merchant_values(world),
@@ -273,12 +274,6 @@ def _production_values(world: World) -> dict[str, str]:
         "admin.move_sales_order.action": "resume",
         "admin.stop_sales_order.action": "hold",
     }
-
-
-def buy(browser: FlaskClient, package: Package) -> str:
-    """From the shelf to the provider's page, whose address it is."""
-    shop.ready(browser, package, email="alice@example.com", name="Alice Nowak")
-    return str(shop.place(browser).location)
 
 
 def refund_and_dispute(app: Flask, admin: User) -> None:
