@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,14 +203,21 @@ def forget_last_request() -> None:
 @pytest.fixture
 def app(application: Flask, redis_server: redis.RedisServer) -> Iterator[Flask]:
     """The application with an empty database, an empty Redis and an empty mailbox, inside its context."""
-    redis_server.client().flushall()
+    with emptied(application, redis_server):
+        yield application
+
+
+@contextmanager
+def emptied(application: Flask, server: redis.RedisServer) -> Iterator[None]:
+    """The context of an application in which nothing has happened yet; nothing stays of what happens in it."""
+    server.client().flushall()
     # There is one limiter, and the application of an earlier test may have left it with a Redis of its own.
     limiter.init_app(application)
     limiter._storage_dead = False
     for letter in Path(application.config["MAILBOX_PATH"]).glob("*"):
         letter.unlink()
     with application.app_context():
-        yield application
+        yield
         # No wake-up of this test reaches the Redis of the next one.
         application.extensions["gathered_wake_ups"].wait()
         db.session.remove()
@@ -222,10 +230,14 @@ def empty_database() -> None:
     names = [table.name for table in reversed(Base.metadata.sorted_tables)]
     asked = " UNION ALL ".join(f"SELECT {place} WHERE EXISTS (SELECT 1 FROM {n})" for place, n in enumerate(names))
     with db.engine.begin() as connection:
-        for (place,) in sorted(connection.exec_driver_sql(asked)):
-            connection.exec_driver_sql(f"DELETE FROM {names[place]}")
+        deletes = [f"DELETE FROM {names[place]}" for (place,) in sorted(connection.exec_driver_sql(asked))]
         if db.engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(_NUMBER_ANEW)
+            # All of it goes, so nobody has to look for whoever points at a row; and in one trip, which is half of it.
+            script = ["SET LOCAL session_replication_role = replica", *deletes, _NUMBER_ANEW]
+            connection.connection.driver_connection.execute(";".join(script), prepare=False)
+            return
+        for delete in deletes:
+            connection.exec_driver_sql(delete)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from flask import request
 
@@ -47,7 +46,7 @@ def begins(on: date | None) -> datetime | None:
     """The instant a day begins where the business is."""
     if on is None:
         return None
-    zone = ZoneInfo(settings.current().business_timezone)
+    zone = settings.business_zone()
     return datetime.combine(on, time(), tzinfo=zone).astimezone(UTC)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from flask import flash, request, url_for
 from flask.typing import ResponseReturnValue
@@ -150,7 +149,7 @@ def _decide_page(refund_id: int, form: DecideRefundForm, status: int = 200) -> R
 
 
 def _today() -> date:
-    return clock.now().astimezone(ZoneInfo(settings.current().business_timezone)).date()
+    return clock.now().astimezone(settings.business_zone()).date()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
@@ -153,7 +152,7 @@ def _by_rate(amount_minor: int, rests: dict[int, Rest]) -> list[CreditNoteLine]:
 def _keep(
     refund: Refund, invoice: Invoice, lines: list[CreditNoteLine], *, cancels: CreditNote | None, at: datetime
 ) -> CreditNote:
-    year = at.astimezone(ZoneInfo(settings.current().business_timezone)).year
+    year = at.astimezone(settings.business_zone()).year
     note = CreditNote(
         invoice=invoice,
         refund=refund,

@@ -8,7 +8,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 from babel.core import Locale
@@ -244,7 +243,7 @@ def language_of() -> Locale:
 
 def business_day(at: datetime) -> date:
     """The day where the business is, whatever the reader's time zone."""
-    return at.astimezone(ZoneInfo(settings.current().business_timezone)).date()
+    return at.astimezone(settings.business_zone()).date()
 
 
 def figures(amount_minor: int, currency: str) -> str:

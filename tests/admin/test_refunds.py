@@ -17,6 +17,7 @@ from portal.orders.models import Order, PaymentStatus
 from portal.payments.models import InvoiceLine, Payment
 from portal.payments.refund_models import CreditNote, Refund, RefundFlag, RefundOrigin, RefundStatus
 from portal.payments.services.returning import book_failure, book_success, lock_refund, record_refund
+from portal.payments.services.sales import day_of
 from tests import factories, invariants
 from tests.admin.reading import FRAGMENT, audited, page, rows, words
 from tests.browser_like import csrf_token, post_form
@@ -201,7 +202,7 @@ def test_a_surplus_is_given_back_by_its_own_button(app: Flask, owner: FlaskClien
         post_form(owner, decide, {"outcome": "given", "reference": "BANK", "given_on": "2199-01-01"}).status_code == 422
     )
     assert post_form(owner, decide, {"outcome": "not_given"}).status_code == 422
-    day = clock.now().date().isoformat()
+    day = day_of(clock.now())
     answer = post_form(owner, decide, {"outcome": "given", "reference": "BANK 17", "given_on": day})
     assert answer.location == f"/admin/refunds/{refund.id}"
     assert "BANK 17" in page(owner, f"/admin/refunds/{refund.id}")

@@ -90,6 +90,12 @@ def running(data: Path, log: Path) -> Iterator[Run]:
         processes.kill(run.process)
 
 
+@pytest.fixture(scope="module")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the first start fills, and in which the others find what was left when the one before died."""
+    return tmp_path_factory.mktemp("data") / "var"
+
+
 @pytest.mark.slow_fault
 @pytest.mark.timeout(300)  # Two whole starts, each of which may take its 90 s on a busy machine.
 def test_it_serves_ends_with_ctrl_c_and_starts_again_on_its_data(tmp_path: Path) -> None:
@@ -123,13 +129,13 @@ def test_it_serves_ends_with_ctrl_c_and_starts_again_on_its_data(tmp_path: Path)
 
 
 @pytest.mark.slow_fault
-def test_killed_it_leaves_nothing_running(tmp_path: Path) -> None:
-    with running(tmp_path / "var", tmp_path / "log") as run:
+def test_killed_it_leaves_nothing_running(shared_data: Path, tmp_path: Path) -> None:
+    with running(shared_data, tmp_path / "log") as run:
         everybody = run.pids()
         os.kill(run.process.pid, signal.SIGKILL)
         run.process.wait()
         # Started again at once, it waits for what is still ending instead of meeting its sockets and files.
-        with running(tmp_path / "var", tmp_path / "log again") as again:
+        with running(shared_data, tmp_path / "log again") as again:
             assert not alive(everybody)
             assert get(again.port, "/readyz") == 200
 
@@ -138,8 +144,8 @@ def test_killed_it_leaves_nothing_running(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "name"), [("worker.py", "worker"), ("wsgi:app", "web"), ("sites.embedded", "sites"), ("valkey", "redis")]
 )
-def test_when_a_part_dies_it_says_so_and_ends_the_rest(tmp_path: Path, part: str, name: str) -> None:
-    with running(tmp_path / "var", tmp_path / "log") as run:
+def test_when_a_part_dies_it_says_so_and_ends_the_rest(shared_data: Path, tmp_path: Path, part: str, name: str) -> None:
+    with running(shared_data, tmp_path / "log") as run:
         everybody = run.pids()
         os.kill(run.part(part), signal.SIGKILL)
         assert run.process.wait(40) == 1
@@ -188,13 +194,13 @@ def test_wrong_ports_are_refused(ports: tuple[str, str]) -> None:
 
 
 @pytest.mark.slow_fault
-def test_two_signals_end_it_at_once_even_when_a_part_hangs(tmp_path: Path) -> None:
-    with running(tmp_path / "var", tmp_path / "log") as run:
+def test_two_signals_end_it_at_once_even_when_a_part_hangs(shared_data: Path, tmp_path: Path) -> None:
+    with running(shared_data, tmp_path / "log") as run:
         everybody = run.pids()
         os.kill(run.part("worker.py"), signal.SIGSTOP)
         run.process.send_signal(signal.SIGINT)
         processes.wait_until(lambda: "Stopping" in run.output(), what="the first signal's effect")
-        other = Run(tmp_path / "var", tmp_path / "other")
+        other = Run(shared_data, tmp_path / "other")
         assert other.process.wait(15) == 1, "the folder was free before everything had ended"
         began = time.monotonic()
         run.process.send_signal(signal.SIGINT)

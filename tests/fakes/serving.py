@@ -1,14 +1,55 @@
 """The sockets under a fake company: a threading HTTP server that ends when it is told to."""
 
+import contextlib
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 
 class Dropped(Exception):
     """The connection ends without an answer."""
+
+
+class Serving:
+    """A server in a thread of its own. It ends at once: `shutdown` of the standard library waits until somebody looks,
+    which a thousand tests would feel."""
+
+    def __init__(self, server: TCPServer, name: str) -> None:
+        self._server = server
+        self._is_ending = False
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Take no connection any more; those that are open stay."""
+        self._is_ending = True
+        _shut(self._server.socket)  # Whoever waits for a connection wakes.
+        self._thread.join()
+        self._server.server_close()
+
+    def _serve(self) -> None:
+        while not self._is_ending:
+            self._server.handle_request()
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def serving(server: TCPServer) -> Iterator[str]:
+    """Let a server of a test's own answer while the block lasts; gives its address."""
+    running = Serving(server, "server of a test")
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        running.end()
 
 
 class Server(ThreadingHTTPServer):
@@ -24,17 +65,13 @@ class Server(ThreadingHTTPServer):
 
     def run(self, name: str) -> None:
         """Serve in a thread."""
-        threading.Thread(target=self.serve_forever, args=(0.05,), name=name, daemon=True).start()
+        self._serving = Serving(self, name)
 
     def end(self) -> None:
         """Stop serving, open connections included: clients keep them, and their threads would outlive the server."""
-        self.shutdown()
+        self._serving.end()
         for connection in list(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        self.server_close()
+            _shut(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ import pytest
 
 from tests.fakes.btcpay import FakeBTCPay, sign
 from tests.fakes.btcpay.delivery import REAL_GAPS
+from tests.fakes.serving import serving
 
 
 class Shop:
@@ -39,16 +39,15 @@ class Shop:
                 """Stay quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.url = ""
 
 
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     running = Shop()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
+    with serving(running.server) as address:
+        running.url = f"{address}/hook"
+        yield running
 
 
 @pytest.fixture

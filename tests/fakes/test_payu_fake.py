@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ import pytest
 
 from tests.fakes.payu import CLIENT_SECRET, POS_ID, RETRIES, SECOND_KEY, FakePayU, sign
 from tests.fakes.payu.pages import CHOICES
+from tests.fakes.serving import serving
 
 WANTED = {
     "merchantPosId": POS_ID,
@@ -59,12 +59,9 @@ def shop() -> Iterator[Shop]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class's name.
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_port}/notify"
-    yield found
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        found.url = f"{address}/notify"
+        yield found
 
 
 @pytest.fixture

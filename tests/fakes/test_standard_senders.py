@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.fakes.onecom import OneComShop
 from tests.fakes.recurrente import SECRET_KEY, FakeRecurrente
+from tests.fakes.serving import serving
 from tests.fakes.standard_webhooks import FASTER, GAPS, quick_switches
 
 ITEM = {"name": "A course", "amount_in_cents": 9500, "currency": "USD"}
@@ -41,16 +41,15 @@ class Receiver:
                 """Stay quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/webhooks"
+        self.url = ""
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     found = Receiver()
-    threading.Thread(target=found.server.serve_forever, args=(0.05,), daemon=True).start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with serving(found.server) as address:
+        found.url = f"{address}/webhooks"
+        yield found
 
 
 def call(fake: FakeRecurrente, method: str, path: str, **options: Any) -> httpx.Response:

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import stripe as sdk
 
+from tests.fakes.serving import serving
 from tests.fakes.stripe import FakeStripe
 from tests.fakes.stripe.pages import CHOICES
 
@@ -52,12 +52,9 @@ def shop() -> Iterator[Shop]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class's name.
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_port}/webhooks/stripe"
-    yield found
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        found.url = f"{address}/webhooks/stripe"
+        yield found
 
 
 @pytest.fixture

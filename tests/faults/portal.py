@@ -93,10 +93,14 @@ class Portal:
             return False
         return db.session.scalar(select(Enrolment.id).where(Enrolment.user_id == order.user_id)) is not None
 
+    def is_quiet(self, *, taken: Any = ()) -> bool:
+        """Whether nothing waits any more and every invariant holds."""
+        return not invariants.is_working(db.session) and not self.check(is_quiet=True, taken=taken)
+
     def wait_until_quiet(self, *, seconds: float = 30, taken: Any = ()) -> None:
         """Wait until nothing waits any more and every invariant holds."""
         wait_for(
-            lambda: not self.check(is_quiet=True, taken=taken),
+            lambda: self.is_quiet(taken=taken),
             seconds=seconds,
             say=lambda: "\n".join(self.check(is_quiet=True, taken=taken)),
         )

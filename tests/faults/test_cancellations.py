@@ -125,7 +125,7 @@ def test_the_worker_dies_at_every_point_of_a_cancellation(portal: Portal, marks:
 
         def has_recovered() -> bool:
             let_leases_end(LONGEST_LEASE)
-            return bool(bought.requests()) and not portal.check(is_quiet=True)
+            return bool(bought.requests()) and portal.is_quiet()
 
         wait_for(has_recovered, seconds=60, say=lambda: f"{names(marks)} {portal.check(is_quiet=True)}")
         assert names(marks) == set(IN_A_CANCELLATION)
@@ -160,7 +160,7 @@ def test_the_provider_is_away_when_it_should_be_told(portal: Portal, trouble: st
                     .where(OutboxMessage.id == message.id, OutboxMessage.status == MessageStatus.PENDING)
                     .values(available_at=clock.now())
                 )
-            return not portal.check(is_quiet=True)
+            return portal.is_quiet()
 
         wait_for(has_recovered, seconds=60, say=lambda: str(portal.check(is_quiet=True)))
         runs_out(bought)

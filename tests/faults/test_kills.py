@@ -158,7 +158,7 @@ def test_the_worker_dies_at_every_point(portal: Portal, marks: Path) -> None:
 
         def has_recovered() -> bool:
             let_leases_end()
-            return not portal.check(is_quiet=True)
+            return portal.is_quiet()
 
         wait_for(has_recovered, seconds=60, say=lambda: f"{names(marks)} {portal.check(is_quiet=True)}")
         assert names(marks) == set(IN_THE_WORKER)
@@ -182,7 +182,7 @@ def test_the_worker_dies_at_every_point_of_a_refund(portal: Portal, marks: Path)
 
         def has_recovered() -> bool:
             let_leases_end()
-            return portal.order(number).refunded_minor == 1000 and not portal.check(is_quiet=True)
+            return portal.order(number).refunded_minor == 1000 and portal.is_quiet()
 
         wait_for(has_recovered, seconds=60, say=lambda: f"{names(marks)} {portal.check(is_quiet=True)}")
         assert names(marks) == set(IN_A_REFUND)
@@ -260,7 +260,7 @@ def test_the_web_server_dies_at_every_point(portal: Portal, marks: Path) -> None
 
         def has_recovered() -> bool:
             let_leases_end()
-            return portal.is_unlocked(number) and not portal.check(is_quiet=True)
+            return portal.is_unlocked(number) and portal.is_quiet()
 
         wait_for(has_recovered, seconds=40, say=lambda: str(portal.check(is_quiet=True)))
         orders = [one for one in portal.all_orders() if one.email == buyer.email]

@@ -1,13 +1,11 @@
 """A purpose of the tests' own, so that the money core is tested without anything that is sold."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from portal import payments
 from portal.payments import BillLine, BillOfSale, hooks
@@ -15,6 +13,7 @@ from portal.payments.models import PaymentSession
 from portal.payments.providers.registry import Registry
 from tests.fakes.payu import CLIENT_SECRET, POS_ID, SECOND_KEY, FakePayU
 from tests.fakes.stripe import FakeStripe
+from tests.payments import serving
 
 
 class Sold:
@@ -66,13 +65,8 @@ def fake_stripe(app: Flask) -> Iterator[FakeStripe]:
 @pytest.fixture
 def served(app: Flask) -> Iterator[str]:
     """The application behind a real socket, for whoever has to post to it; its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    serving.join()
-    server.server_close()
+    with serving.served(app) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The application behind a real server on loopback, for companies that post to it."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,20 +14,14 @@ from portal.core.queues import QueueName
 from portal.payments.models import Payment, PaymentSession, ProviderEvent
 from portal.payments.providers.registry import Registry
 from portal.payments.services.draining import drain_inbox
+from tests.fakes.serving import serving
 
 
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """The portal's address while the block lasts."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(make_server("127.0.0.1", 0, app, threaded=True)) as address:
+        yield address
 
 
 @contextmanager

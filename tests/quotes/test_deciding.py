@@ -15,6 +15,7 @@ from portal.core.db import db, unit_of_work
 from portal.core.faults import arm
 from portal.core.mail import MailMessage
 from portal.core.state import InvalidTransition, history
+from portal.payments.services.sales import day_of
 from portal.quotes.errors import (
     AlreadyConverted,
     ExpiredBeforeOrder,
@@ -258,7 +259,7 @@ def test_a_draft_that_fails_gives_its_number_back(alice: User) -> None:
     with pytest.raises(RuntimeError), unit_of_work():
         drafting.start_quote(owner, [], locale="en", at=clock.now())
         raise RuntimeError
-    assert make_quote(alice).number == f"Q-{clock.now():%Y}-001"
+    assert make_quote(alice).number == f"Q-{day_of(clock.now())[:4]}-001"
 
 
 def test_numbers_begin_anew_each_year_and_grow_beyond_three_digits(alice: User) -> None:

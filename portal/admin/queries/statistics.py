@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import case, func, select
 
@@ -70,7 +69,7 @@ class Conversion:
 
 def month_starts(at: datetime, count: int = MONTHS) -> list[tuple[str, datetime]]:
     """The last months, oldest first, each with the instant it begins where the business is."""
-    zone = ZoneInfo(settings.current().business_timezone)
+    zone = settings.business_zone()
     today = at.astimezone(zone)
     last = today.year * 12 + today.month - 1
     found = []

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -286,7 +285,7 @@ def _number_is_taken(number: str) -> bool:
 
 def new_number(at: datetime) -> str:
     """ORD-20260121-A3F9: the day in the business's own time zone and four random characters."""
-    day = at.astimezone(ZoneInfo(settings.current().business_timezone))
+    day = at.astimezone(settings.business_zone())
     suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
     return f"ORD-{day:%Y%m%d}-{suffix}"
 

@@ -1,12 +1,11 @@
 """Adding to the sums of a day, in the transaction that makes them grow."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.core import settings
 from portal.core.db import db, is_postgresql
+from portal.core.settings import business_zone
 from portal.payments import hooks
 from portal.payments.models import PaymentSession
 from portal.payments.sales_models import SalesDay
@@ -16,17 +15,13 @@ _KEY = ("day", "line", "currency", "mode", "is_return")
 
 def day_of(at: datetime) -> str:
     """The day in which an instant lies where the business is, as "2026-11-30"."""
-    return f"{at.astimezone(_zone()):%Y-%m-%d}"
+    return f"{at.astimezone(business_zone()):%Y-%m-%d}"
 
 
 def span_of(day: date) -> tuple[datetime, datetime]:
     """When a day begins where the business is, and when the next one does."""
-    begins, ends = (datetime.combine(one, time(), tzinfo=_zone()) for one in (day, day + timedelta(days=1)))
+    begins, ends = (datetime.combine(one, time(), tzinfo=business_zone()) for one in (day, day + timedelta(days=1)))
     return begins.astimezone(UTC), ends.astimezone(UTC)
-
-
-def _zone() -> ZoneInfo:
-    return ZoneInfo(settings.current().business_timezone)
 
 
 def count_payment(session: PaymentSession, *, at: datetime) -> None:

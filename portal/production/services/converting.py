@@ -7,7 +7,6 @@ order for a quote) would refuse a second one whatever happened.
 
 from collections.abc import Mapping
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import selectinload
@@ -69,9 +68,7 @@ def convert_quote(
         payment_status=PaymentStatus.PENDING,
         placed_at=at,
         # Everybody else who orders waits from here until this transaction ends.
-        number=next_number(
-            SERIES, year=at.astimezone(ZoneInfo(settings.current().business_timezone)).year, width=_WIDTH
-        ),
+        number=next_number(SERIES, year=at.astimezone(settings.business_zone()).year, width=_WIDTH),
     )
     db.session.add(order)
     db.session.flush()

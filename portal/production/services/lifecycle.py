@@ -8,7 +8,6 @@ there is no such arrow from where the order stands by then. `by` is who acts: an
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from portal.core import audit, settings
 from portal.core.db import db
@@ -120,7 +119,7 @@ def mark_delivered(sales_order: SalesOrder, *, by: str, at: datetime) -> None:
 def complete(sales_order: SalesOrder, *, by: str, at: datetime) -> None:
     """Nothing is left to do. delivered -> completed; the date is the day where the business is."""
     lock(sales_order)
-    day = at.astimezone(ZoneInfo(settings.current().business_timezone)).date()
+    day = at.astimezone(settings.business_zone()).date()
     _move(sales_order, _S.COMPLETED, since=(_S.DELIVERED,), by=by, at=at, actual_completion_date=day)
 
 

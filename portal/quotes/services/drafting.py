@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
@@ -83,7 +82,7 @@ def newest_draft(user_id: int) -> str | None:
 
 def new_number(at: datetime) -> str:
     """Q-2026-014, by the year where the business is."""
-    year = at.astimezone(ZoneInfo(settings.current().business_timezone)).year
+    year = at.astimezone(settings.business_zone()).year
     return next_number(SERIES, year=year, width=_WIDTH)
 
 

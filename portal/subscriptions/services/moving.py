@@ -2,23 +2,17 @@
 
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.core import settings
 from portal.core.db import db, is_postgresql
+from portal.core.settings import business_zone
 from portal.core.state import transition
 from portal.payments.models import PaymentSession
 from portal.payments.services import recurring
 from portal.subscriptions.hooks import seller_of
 from portal.subscriptions.models import EndCause, Subscription, SubscriptionMonth, SubscriptionStatus
 from portal.subscriptions.months import month_of
-
-
-def zone() -> ZoneInfo:
-    """The zone in which months are counted."""
-    return ZoneInfo(settings.current().business_timezone)
 
 
 def begin(subscription: Subscription, *, by: str, at: datetime, values: dict[str, Any]) -> None:
@@ -72,7 +66,7 @@ def _count(subscription: Subscription, at: datetime, *, started: bool) -> None:
         "lost_minor": 0 if started else monthly_minor,
     }
     insert = postgresql.insert if is_postgresql() else sqlite.insert
-    row = insert(SubscriptionMonth).values(month=month_of(at, zone()), currency=subscription.currency, **sums)
+    row = insert(SubscriptionMonth).values(month=month_of(at, business_zone()), currency=subscription.currency, **sums)
     added = {name: getattr(SubscriptionMonth, name) + getattr(row.excluded, name) for name in sums}
     db.session.execute(
         row.on_conflict_do_update(index_elements=["month", "currency"], set_=added).execution_options(

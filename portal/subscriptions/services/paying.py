@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.accounts.models import User
 from portal.accounts.queries import billing_of
-from portal.core import audit
+from portal.core import audit, settings
 from portal.core.db import db, is_postgresql
 from portal.core.money import Money
 from portal.payments import BillLine, BillOfSale
@@ -160,7 +160,7 @@ def next_period(subscription: Subscription, session: PaymentSession) -> NextPeri
             raise LookupError(f"subscription {subscription.id} runs without a period")
         anchor, number = subscription.anchor_at, subscription.period_number + 1
         starts_at = subscription.period_ends_at
-    ends_at = add_months(anchor, (number + 1) * subscription.interval_months, moving.zone())
+    ends_at = add_months(anchor, (number + 1) * subscription.interval_months, settings.business_zone())
     return NextPeriod(anchor, number, starts_at, ends_at)
 
 
@@ -260,7 +260,7 @@ def describe(session: PaymentSession) -> BillOfSale:
 
 
 def _day(at: datetime) -> str:
-    return str(format_date(at.astimezone(moving.zone()).date(), "medium"))
+    return str(format_date(at.astimezone(settings.business_zone()).date(), "medium"))
 
 
 def period_of(session_id: int) -> BillingPeriod | None:

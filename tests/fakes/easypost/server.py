@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from tests.fakes.easypost.delivery import Switches, Webhooks
 from tests.fakes.easypost.world import ApiError, World
-from tests.fakes.listening import Answer, Dropped, Request, Server, html_answer, json_answer
+from tests.fakes.listening import Answer, Request, Server, html_answer, json_answer
+from tests.fakes.serving import Dropped
 
 API_KEY, WEBHOOK_SECRET = "EZTKfakefakefakefakefakefake", "sekret-für-webhooks"
 

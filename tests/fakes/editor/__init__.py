@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from tests.fakes.listening import Answer, Dropped, Request, Server, html_answer, json_answer
+from tests.fakes.listening import Answer, Request, Server, html_answer, json_answer
+from tests.fakes.serving import Dropped
 
 API_KEY, MODEL = "sk-fake-editor", "fake-editor-1"
 # What the owner asks for, in the one language that this editor understands.

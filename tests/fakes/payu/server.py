@@ -3,12 +3,8 @@
 import contextlib
 import json
 import secrets
-import socket
-import sys
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +12,7 @@ from tests.fakes.payu import pages
 from tests.fakes.payu.control import NAMES, Control
 from tests.fakes.payu.delivery import Notifications
 from tests.fakes.payu.world import Refusal, World
+from tests.fakes.serving import Dropped, Handler, Server
 from tests.fakes.stripe.faults import Fault, Faults
 
 # Those of PayU's public sandbox point of sale.
@@ -24,10 +21,6 @@ CLIENT_SECRET = "2ee86a66e5d97e3fadc400c9f19b065d"
 SECOND_KEY = "b6ca15b0d1020e8094d9b5f8d163db54"
 TOKEN_PATH, ORDERS_PATH = "/pl/standard/user/oauth/authorize", "/api/v2_1/orders"
 _HANGS_AT_MOST = 60.0
-
-
-class Dropped(Exception):
-    """The connection ends without an answer."""
 
 
 @dataclass
@@ -65,7 +58,7 @@ class FakePayU:
     tokens: set[str] = field(init=False, default_factory=set)
     control: Control = field(init=False)
     calls: list[Call] = field(init=False, default_factory=list)
-    _server: "_Server | None" = field(init=False, default=None)
+    _server: Server | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.webhooks = Notifications(url=self.webhook_url, second_key=self.second_key)
@@ -83,10 +76,10 @@ class FakePayU:
 
     def start(self) -> Self:
         """Listen, and begin sending notifications."""
-        self._server = _Server(("127.0.0.1", self.port), self)
+        self._server = Server(self.port, _Handler, self)
         self.port = self._server.server_port
         self.world.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="fake-payu", daemon=True).start()
+        self._server.run("fake-payu")
         self.webhooks.start()
         return self
 
@@ -95,9 +88,7 @@ class FakePayU:
         self.faults.clear()
         self.webhooks.stop()
         if self._server:
-            self._server.shutdown()
-            self._server.close_connections()
-            self._server.server_close()
+            self._server.end()
             self._server = None
 
     def __enter__(self) -> Self:
@@ -107,71 +98,23 @@ class FakePayU:
         self.stop()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], fake: FakePayU) -> None:
-        super().__init__(address, _Handler)
-        self.fake = fake
-        self._open: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """Clients keep connections open; without this their threads would outlive the server."""
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is not worth a traceback; a bug of this fake is."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def do_GET(self) -> None:
-        self._handle("GET")
-
-    def do_POST(self) -> None:
-        self._handle("POST")
-
-    def do_DELETE(self) -> None:
-        self._handle("DELETE")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The name is the base class's.
-        """Stay quiet."""
-
-    def _handle(self, method: str) -> None:
+class _Handler(Handler):
+    def answer(self, method: str, sent: bytes) -> None:
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
-        try:
-            if parts.path.startswith(("/api/", "/pl/")):
-                self._api(method, parts.path, body)
-            elif parts.path.startswith("/_control/"):
-                self._control(method, parts.path.removeprefix("/_control/"), body)
-            elif parts.path == "/pay/":
-                self._pay(method, parse_qs(parts.query), body)
-            else:
-                self._html(404, pages.message_page("There is nothing here."))
-        except Dropped:
-            self.close_connection = True
+        body = sent.decode("utf-8", "replace")
+        if parts.path.startswith(("/api/", "/pl/")):
+            self._api(method, parts.path, body)
+        elif parts.path.startswith("/_control/"):
+            self._control(method, parts.path.removeprefix("/_control/"), body)
+        elif parts.path == "/pay/":
+            self._pay(method, parse_qs(parts.query), body)
+        else:
+            self._html(404, pages.message_page("There is nothing here."))
 
     # -- the API ------------------------------------------------------------------------------------------------
 
     def _api(self, method: str, path: str, body: str) -> None:
-        fake = self.server.fake
+        fake = self.server.owner
         fake.calls.append(Call(method, path, dict(self.headers.items()), body))
         fault = fake.faults.take(method, path)
         if fault and fault.kind == "hang":
@@ -190,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         encoded = json.dumps(answer).encode()
         if fault and fault.kind == "garbage":
             headers["Content-Type"], encoded = "text/html", b"<html><body>Bad gateway</body></html>"
-        self._send(status, encoded, headers, is_half=bool(fault and fault.kind == "half"))
+        self.send(status, encoded, headers, is_half=bool(fault and fault.kind == "half"))
 
     def _answer(self, method: str, path: str, body: str, fault: Fault | None) -> tuple[int, Any]:
         if fault and fault.kind == "status":
@@ -200,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             if path == TOKEN_PATH:
                 return self._authorize(body)
             scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-            if scheme != "Bearer" or token not in self.server.fake.tokens:
+            if scheme != "Bearer" or token not in self.server.owner.tokens:
                 raise Refusal(401, "UNAUTHORIZED", "Unauthorized access")
             return self._call(method, path.removeprefix(ORDERS_PATH).strip("/").split("/"), body)
         except Refusal as refusal:
@@ -211,13 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = {
             "grant_type": "client_credentials",
             "client_id": POS_ID,
-            "client_secret": self.server.fake.client_secret,
+            "client_secret": self.server.owner.client_secret,
         }
         if form != wanted:
             return 401, {"error": "invalid_client", "error_description": "Bad client credentials"}
         token = secrets.token_hex(16)
-        self.server.fake.tokens.add(token)
-        lifetime = self.server.fake.token_seconds
+        self.server.owner.tokens.add(token)
+        lifetime = self.server.owner.token_seconds
         return 200, {
             "access_token": token,
             "token_type": "bearer",
@@ -226,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _call(self, method: str, names: list[str], body: str) -> tuple[int, Any]:
-        world = self.server.fake.world
+        world = self.server.owner.world
         try:
             sent = json.loads(body) if body else {}
         except ValueError:
@@ -249,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
     # -- people -------------------------------------------------------------------------------------------------
 
     def _pay(self, method: str, query: dict[str, list[str]], body: str) -> None:
-        world = self.server.fake.world
+        world = self.server.owner.world
         order_id, token = query.get("orderId", [""])[0], query.get("token", [""])[0]
         page = world.pages.get(order_id)
         if page is None or page["token"] != token:
@@ -275,10 +218,10 @@ class _Handler(BaseHTTPRequestHandler):
             happenings[action](order_id)
         is_refused = order["status"] == "CANCELED"
         mark = ("&" if "?" in back else "?") + "error=501" if is_refused else ""
-        self._send(303, b"", {"Location": back + mark})
+        self.send(303, b"", {"Location": back + mark})
 
     def _control(self, method: str, name: str, body: str) -> None:
-        control = self.server.fake.control
+        control = self.server.owner.control
         headers = {"Content-Type": "application/json"}
         try:
             if name == "state" and method == "GET":
@@ -286,24 +229,14 @@ class _Handler(BaseHTTPRequestHandler):
             elif name in NAMES and method == "POST":
                 answer = getattr(control, name)(**json.loads(body or "{}"))
             else:
-                self._send(404, json.dumps({"error": f"no control named {name}"}).encode(), headers)
+                self.send(404, json.dumps({"error": f"no control named {name}"}).encode(), headers)
                 return
         except (Refusal, TypeError, ValueError, KeyError) as error:
-            self._send(400, json.dumps({"error": str(error)}).encode(), headers)
+            self.send(400, json.dumps({"error": str(error)}).encode(), headers)
             return
-        self._send(200, json.dumps(answer).encode(), headers)
+        self.send(200, json.dumps(answer).encode(), headers)
 
     # -- bytes --------------------------------------------------------------------------------------------------
 
     def _html(self, status: int, text: str) -> None:
-        self._send(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str], *, is_half: bool = False) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if is_half else body)
-        if is_half:
-            self.close_connection = True
+        self.send(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})

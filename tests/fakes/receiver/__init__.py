@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.fakes.serving import Serving
+
 
 @dataclass(frozen=True)
 class Received:
@@ -63,13 +65,12 @@ class Receiver:
         self._server.daemon_threads = True
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self._serving = Serving(self._server, "receiver")
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._let_go.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._serving.end()
 
     @property
     def port(self) -> int:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any, Self
 
-from tests.fakes.listening import Answer, Dropped, Request, Server, html_answer, json_answer, redirect
+from tests.fakes.listening import Answer, Request, Server, html_answer, json_answer, redirect
 from tests.fakes.recurrente.world import ApiError, Object, World
+from tests.fakes.serving import Dropped
 from tests.fakes.standard_webhooks import StandardWebhooks, quick_switches
 from tests.fakes.stripe.delivery import Switches
 from tests.fakes.stripe.faults import Fault, Faults

@@ -3,16 +3,13 @@
 import base64
 import contextlib
 import json
-import socket
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.fakes.serving import Dropped, Handler, Server
 from tests.fakes.stripe import api, pages, shapes
 from tests.fakes.stripe.control import NAMES, Control
 from tests.fakes.stripe.delivery import Webhooks
@@ -23,10 +20,6 @@ from tests.fakes.stripe.world import World
 API_KEY = "sk_test_fake"
 WEBHOOK_SECRET = "whsec_fake"
 _HANGS_AT_MOST = 60.0
-
-
-class Dropped(Exception):
-    """The connection ends without an answer."""
 
 
 @dataclass
@@ -58,7 +51,7 @@ class FakeStripe:
     control: Control = field(init=False)
     calls: list[Call] = field(init=False, default_factory=list)
     keys: api.IdempotencyKeys = field(init=False, default_factory=api.IdempotencyKeys)
-    _server: "_Server | None" = field(init=False, default=None)
+    _server: Server | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.webhooks = Webhooks(url=self.webhook_url, secrets=[self.secret])
@@ -72,10 +65,10 @@ class FakeStripe:
 
     def start(self) -> Self:
         """Listen, and begin sending webhooks."""
-        self._server = _Server(("127.0.0.1", self.port), self)
+        self._server = Server(self.port, _Handler, self)
         self.port = self._server.server_port
         self.world.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="fake-stripe", daemon=True).start()
+        self._server.run("fake-stripe")
         self.webhooks.start()
         return self
 
@@ -85,9 +78,7 @@ class FakeStripe:
         self.world.stop()
         self.webhooks.stop()
         if self._server:
-            self._server.shutdown()
-            self._server.close_connections()
-            self._server.server_close()
+            self._server.end()
             self._server = None
 
     def __enter__(self) -> Self:
@@ -97,75 +88,25 @@ class FakeStripe:
         self.stop()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], fake: FakeStripe) -> None:
-        super().__init__(address, _Handler)
-        self.fake = fake
-        self._open: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """Clients keep connections open; without this their threads would outlive the server."""
-        for connection in list(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is not worth a traceback; a bug of this fake is."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # Or each answer waits 40 ms for the client's acknowledgement of its headers.
-    server: _Server
-
-    def do_GET(self) -> None:
-        self._handle("GET")
-
-    def do_POST(self) -> None:
-        self._handle("POST")
-
-    def do_DELETE(self) -> None:
-        self._handle("DELETE")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The name is the base class's.
-        """Stay quiet."""
-
-    def _handle(self, method: str) -> None:
+class _Handler(Handler):
+    def answer(self, method: str, sent: bytes) -> None:
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
-        try:
-            if parts.path.startswith("/v1/"):
-                self._api(method, parts.path, parts.query if method == "GET" else body, body)
-            elif parts.path.startswith("/_control/"):
-                self._control(method, parts.path.removeprefix("/_control/"), body)
-            elif parts.path.startswith("/c/pay/"):
-                self._pay(method, parts.path.removeprefix("/c/pay/"), body)
-            elif parts.path in ("/", "/dashboard"):
-                self._dashboard(method, body)
-            else:
-                self._html(404, pages.message_page("Not found", "There is nothing here."))
-        except Dropped:
-            self.close_connection = True
+        body = sent.decode("utf-8", "replace")
+        if parts.path.startswith("/v1/"):
+            self._api(method, parts.path, parts.query if method == "GET" else body, body)
+        elif parts.path.startswith("/_control/"):
+            self._control(method, parts.path.removeprefix("/_control/"), body)
+        elif parts.path.startswith("/c/pay/"):
+            self._pay(method, parts.path.removeprefix("/c/pay/"), body)
+        elif parts.path in ("/", "/dashboard"):
+            self._dashboard(method, body)
+        else:
+            self._html(404, pages.message_page("Not found", "There is nothing here."))
 
     # -- the API ------------------------------------------------------------------------------------------------
 
     def _api(self, method: str, path: str, encoded: str, body: str) -> None:
-        fake = self.server.fake
+        fake = self.server.owner
         fake.calls.append(Call(method, path, dict(self.headers.items()), body))
         fault = fake.faults.take(method, path)
         if fault:
@@ -180,14 +121,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _before(self, fault: Fault) -> None:
         if fault.kind == "hang":
-            self.server.fake.faults.released.wait(_HANGS_AT_MOST)
+            self.server.owner.faults.released.wait(_HANGS_AT_MOST)
             raise Dropped
         if fault.kind == "refused":
             raise Dropped
 
     def _answer(self, method: str, path: str, encoded: str, fault: Fault | None) -> tuple[int, bytes, dict[str, str]]:
         self._authenticate()
-        fake = self.server.fake
+        fake = self.server.owner
         key = self.headers.get("Idempotency-Key") if method == "POST" else None
         if key is None:
             return 200, _encode(self._compute(method, path, encoded, fault)), {}
@@ -214,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fault.seconds)
         if fault and fault.kind == "status":
             raise _injected(fault)
-        return api.call(self.server.fake.world, method, path, encoded)
+        return api.call(self.server.owner.world, method, path, encoded)
 
     def _authenticate(self) -> None:
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
@@ -223,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not given:
             message = "You did not provide an API key. You need to provide your API key in the Authorization header."
             raise ApiError(401, message)
-        if given != self.server.fake.api_key:
+        if given != self.server.owner.api_key:
             raise ApiError(401, f"Invalid API Key provided: {given[:8]}****")
 
     def _send_api(self, status: int, answer: bytes, headers: dict[str, str], fault: Fault | None) -> None:
@@ -236,12 +177,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind == "garbage":
             headers["Content-Type"] = "text/html"
             answer = b"<html><body>Bad gateway</body></html>"
-        self._send(status, answer, headers, is_half=bool(fault and fault.kind == "half"))
+        self.send(status, answer, headers, is_half=bool(fault and fault.kind == "half"))
 
     # -- people -------------------------------------------------------------------------------------------------
 
     def _pay(self, method: str, identifier: str, body: str) -> None:
-        world = self.server.fake.world
+        world = self.server.owner.world
         try:
             session = world.session(identifier)
         except ApiError:
@@ -268,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._redirect(target.replace("{CHECKOUT_SESSION_ID}", identifier))
 
     def _dashboard(self, method: str, body: str) -> None:
-        world = self.server.fake.world
+        world = self.server.owner.world
         if method == "POST":
             form = {key: values[0] for key, values in parse_qs(body).items()}
             try:
@@ -285,37 +226,27 @@ class _Handler(BaseHTTPRequestHandler):
         self._html(200, pages.dashboard(world))
 
     def _control(self, method: str, name: str, body: str) -> None:
-        control = self.server.fake.control
+        control = self.server.owner.control
         try:
             if name == "state" and method == "GET":
                 answer: Any = control.state()
             elif name in NAMES and method == "POST":
                 answer = getattr(control, name)(**json.loads(body or "{}"))
             else:
-                self._send(404, _encode({"error": f"no control named {name}"}), {"Content-Type": "application/json"})
+                self.send(404, _encode({"error": f"no control named {name}"}), {"Content-Type": "application/json"})
                 return
         except (ApiError, TypeError, ValueError) as error:
-            self._send(400, _encode({"error": str(error)}), {"Content-Type": "application/json"})
+            self.send(400, _encode({"error": str(error)}), {"Content-Type": "application/json"})
             return
-        self._send(200, _encode(answer), {"Content-Type": "application/json"})
+        self.send(200, _encode(answer), {"Content-Type": "application/json"})
 
     # -- bytes --------------------------------------------------------------------------------------------------
 
     def _html(self, status: int, text: str) -> None:
-        self._send(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})
+        self.send(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
     def _redirect(self, target: str) -> None:
-        self._send(303, b"", {"Location": target})
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str], *, is_half: bool = False) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if is_half else body)
-        if is_half:
-            self.close_connection = True
+        self.send(303, b"", {"Location": target})
 
 
 def _encode(value: Any) -> bytes:

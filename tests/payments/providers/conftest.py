@@ -1,21 +1,18 @@
 """One fixture a provider; `harness` runs a test against each of them."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy.exc import OperationalError
 
-from portal import create_app
 from portal.core import clock
-from portal.core.db import db, unit_of_work
+from portal.core.db import unit_of_work
 from portal.core.faults import arm
 from portal.payments.providers import payu as payu_module
 from portal.payments.providers import payu_api, payu_events
@@ -24,10 +21,11 @@ from portal.payments.providers.payu import PayUProvider
 from portal.payments.providers.sandbox import books
 from portal.payments.providers.stripe import StripeProvider
 from tests import sandbox
-from tests.conftest import settings_for
+from tests.conftest import emptied
 from tests.fakes.btcpay import FakeBTCPay
 from tests.fakes.chain import Chain, FakeNode
 from tests.fakes.payu import FakePayU
+from tests.fakes.serving import serving
 from tests.fakes.stripe import FakeStripe, sign
 from tests.payments.providers import payu_support
 from tests.payments.providers.btcpay_support import BTCPayHarness
@@ -145,14 +143,10 @@ def payu_harness(payu: PayUProvider, fake_payu: FakePayU) -> payu_support.PayUHa
 
 
 @pytest.fixture
-def sandbox_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator["SandboxHarness"]:
-    """The sandbox in an application of its own: the contract is held once, whatever the database."""
-    app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
-    with app.app_context():
-        db.create_all()
-        yield SandboxHarness(app)
-        db.session.remove()
-        db.engine.dispose()
+def sandbox_harness(on_sqlite: Flask, redis_server: RedisServer) -> Iterator["SandboxHarness"]:
+    """The sandbox, in the application: the contract is held once, whatever the database."""
+    with emptied(on_sqlite, redis_server):
+        yield SandboxHarness(on_sqlite)
 
 
 class SandboxHarness:
@@ -205,15 +199,12 @@ def btcpay_harness() -> Iterator[BTCPayHarness]:
 
 
 @pytest.fixture
-def web3_harness(redis_server: RedisServer, tmp_path: Path) -> Iterator[ChainHarness]:
-    """Payments on a chain, with their book in an application of its own."""
-    app = create_app(settings_for(f"sqlite:///{tmp_path / 'portal.db'}", redis_server.url, tmp_path))
-    chain = Chain()
-    with app.app_context(), FakeNode(chain) as node:
-        db.create_all()
-        yield ChainHarness(app, node, chain.deploy())
-        db.session.remove()
-        db.engine.dispose()
+def web3_harness(on_sqlite: Flask, redis_server: RedisServer) -> Iterator[ChainHarness]:
+    """Payments on a chain, with their book in the application."""
+    chain, before = Chain(), on_sqlite.extensions["payment_registry"]
+    with emptied(on_sqlite, redis_server), FakeNode(chain) as node:
+        yield ChainHarness(on_sqlite, node, chain.deploy())
+        on_sqlite.extensions["payment_registry"] = before
 
 
 @pytest.fixture(params=PROVIDERS)
@@ -296,7 +287,6 @@ def untimed(request: pytest.FixtureRequest) -> Harness:
 @pytest.fixture
 def raw_server() -> Iterator[Callable[[int, bytes], str]]:
     """Starts a server that gives one answer to everything; returns its address."""
-    servers: list[ThreadingHTTPServer] = []
 
     def start(status: int, body: bytes) -> str:
         class Handler(BaseHTTPRequestHandler):
@@ -313,12 +303,7 @@ def raw_server() -> Iterator[Callable[[int, bytes], str]]:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # The base class's name.
                 """Stay quiet."""
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}"
+        return servers.enter_context(serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)))
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with ExitStack() as servers:
+        yield start

@@ -1,7 +1,6 @@
 """Starting at PayU, over real sockets to the fake: what is sent, what comes back, and what goes wrong."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from portal.payments.providers.base import (
 )
 from portal.payments.providers.payu import PayUProvider
 from tests.fakes.payu import POS_ID, FakePayU
+from tests.fakes.serving import serving
 from tests.payments.providers.harness import SESSION_ID, request
 from tests.payments.providers.payu_support import PORTAL_URL, paid, provider, started
 
@@ -224,11 +224,8 @@ def hand_made(payu_answer: Callable[[BaseHTTPRequestHandler], None], *, status: 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # The base class's name.
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield address
 
 
 def saying(answer: dict[str, Any]) -> Callable[[BaseHTTPRequestHandler], None]:

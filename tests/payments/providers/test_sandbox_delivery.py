@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 from flask import Flask
@@ -16,6 +15,7 @@ from portal.payments.providers.sandbox import books, delivery
 from portal.payments.providers.sandbox.keys import keys_of
 from portal.payments.services.starting import start_attempt
 from tests import sandbox
+from tests.fakes.serving import serving
 from tests.payments.signed import make_session
 
 
@@ -51,15 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def portal(app: Flask) -> Iterator[Portal]:
     server = Portal()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     before = app.config["SETTINGS"]
-    app.config["SETTINGS"] = replace(before, portal_url=f"http://127.0.0.1:{server.server_port}/")
-    yield server
+    with serving(server) as address:
+        app.config["SETTINGS"] = replace(before, portal_url=f"{address}/")
+        yield server
     app.config["SETTINGS"] = before
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import queue
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +25,7 @@ from portal.core import clock
 from portal.core.money import Money
 from portal.payments.providers.base import InvalidSignature, Outcome, ProviderRejected, RefundRequest
 from portal.payments.providers.stripe import StripeProvider
+from tests.fakes.serving import serving
 
 pytestmark = pytest.mark.xdist_group("localstripe")
 
@@ -91,16 +91,14 @@ def received(localstripe: str) -> Iterator["queue.Queue[Received]"]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class's name.
             """Stay quiet."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as address:
         form = {
-            "url": f"http://127.0.0.1:{server.server_port}/",
+            "url": f"{address}/",
             "secret": SECRET,
             "events[]": "payment_intent.succeeded",
         }
         urllib.request.urlopen(f"{localstripe}/_config/webhooks/portal", urlencode(form).encode(), timeout=5).close()
         yield deliveries
-        server.shutdown()
 
 
 @pytest.fixture

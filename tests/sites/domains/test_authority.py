@@ -1,7 +1,6 @@
 """What an authority may answer instead of a certificate, said by a server that says whatever a test wants."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from portal.sites.domains.authority import (
     read,
     thumbprint,
 )
+from tests.fakes.serving import serving
 from tests.servers import certificates
 
 
@@ -83,14 +83,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
         "/nonce": (200, ""),
         "/new-account": (201, {"status": "valid"}),
     }  # fmt: skip
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield told
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def speaking(script: Script) -> Authority:
