@@ -8,16 +8,16 @@ import re
 import selectors
 import signal
 import socket
-import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from portal.dev import processes, settings, valkey
+from portal.dev import forking, processes, settings, valkey
 from portal.dev.terminal import say, show, step, try_to_say
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,7 +42,7 @@ class Child:
     """One of the programs that make up the portal; a quiet one's last lines are shown only when it fails."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: processes.Process
     output: IO[bytes]
     is_quiet: bool = False
     unfinished: bytes = b""
@@ -157,17 +157,19 @@ class Launcher:
 
     def _flask(self, *arguments: str) -> str:
         """Run a flask command to its end; its output is shown only when it fails."""
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        process = processes.start(command, env=self._env, cwd=ROOT, output=subprocess.PIPE, errors=subprocess.PIPE)
-        out, err = process.communicate()
-        if process.returncode:
-            raise CannotStart(f"`flask {' '.join(arguments)}` failed.\n{(out + err).decode(errors='replace').rstrip()}")
-        return out.decode(errors="replace")
+        command = ["-m", "flask", "--app", "wsgi", *arguments]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = forking.fork("flask", command, env=self._env, cwd=ROOT, output=out.fileno(), errors=err.fileno())
+            code = process.wait()
+            said, complained = (_all_of(file) for file in (out, err))
+        if code:
+            raise CannotStart(f"`flask {' '.join(arguments)}` failed.\n{(said + complained).rstrip()}")
+        return said
 
     def _start_sites(self) -> None:
         """The hosted sites' own server, before the worker that deploys onto it and looks whether it answers."""
         with step("Starting the hosted sites"):
-            sites = self._spawn("sites", web_command(port=self._sites_port, workers=1, app="portal.sites.embedded:app"))
+            sites = self._fork("sites", web_command(port=self._sites_port, workers=1, app="portal.sites.embedded:app"))
             deadline = time.monotonic() + _READY_SECONDS
             while not _answers(self._sites_port, "/"):
                 self._pump(0.2)
@@ -177,8 +179,8 @@ class Launcher:
 
     def _start_web_and_worker(self) -> None:
         with step("Starting web and worker"):
-            web = self._spawn("web", web_command(port=self._port))
-            worker = self._spawn("worker", [sys.executable, "worker.py"])
+            web = self._fork("web", web_command(port=self._port))
+            worker = self._fork("worker", [sys.executable, "worker.py"])
             deadline = time.monotonic() + _READY_SECONDS
             while not _is_ready(self._port):
                 self._pump(0.2)
@@ -188,11 +190,27 @@ class Launcher:
                     raise CannotStart(f"the web server was not ready within {_READY_SECONDS} s")
 
     def _spawn(self, name: str, command: Sequence[str | Path], *, is_quiet: bool = False) -> Child:
+        """Start a program of somebody else's."""
+        # Killed, we let go of the lock; the children, who inherit it, hold it until the last has ended.
+        return self._watched(
+            name,
+            lambda output: processes.start(command, env=self._env, cwd=ROOT, output=output, keep=(self._lock,)),
+            is_quiet=is_quiet,
+        )
+
+    def _fork(self, name: str, command: Sequence[str]) -> Child:
+        """Start a part of the portal, which is imported already."""
+        return self._watched(
+            name, lambda output: forking.fork(name, command[1:], env=self._env, cwd=ROOT, output=output)
+        )
+
+    def _watched(self, name: str, start: Callable[[int], processes.Process], *, is_quiet: bool = False) -> Child:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        with os.fdopen(writing, "wb") as theirs:
-            # Killed, we let go of the lock; the children, who inherit it, hold it until the last has ended.
-            process = processes.start(command, env=self._env, cwd=ROOT, output=theirs, keep=(self._lock,))
+        try:
+            process = start(writing)
+        finally:
+            os.close(writing)
         child = Child(name, process, os.fdopen(reading, "rb"), is_quiet)
         self._children.append(child)
         self._selector.register(child.output, selectors.EVENT_READ, child)
@@ -362,6 +380,12 @@ def _answers(port: int, path: str, wanted: int | None = None) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _all_of(file: IO[bytes]) -> str:
+    """What was written to a file by whoever had its descriptor."""
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _how(code: int) -> str:

@@ -10,13 +10,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.02
 # Loaded before any fork: a child between fork and exec must not import.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class Process(Protocol):
+    """A child of ours, in the words of Popen: a program of its own, or a fork."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
 
 
 def start(
@@ -47,7 +62,7 @@ def start(
     )
 
 
-def stop(process: subprocess.Popen[bytes], *, seconds: float, first: int = signal.SIGTERM) -> bool:
+def stop(process: Process, *, seconds: float, first: int = signal.SIGTERM) -> bool:
     """Ask a child to end and wait; after `seconds` it and its descendants are killed. True if it ended by itself."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(first)
@@ -57,7 +72,7 @@ def stop(process: subprocess.Popen[bytes], *, seconds: float, first: int = signa
     return ended
 
 
-def wait(process: subprocess.Popen[bytes], seconds: float, give_up: Callable[[], bool] = lambda: False) -> bool:
+def wait(process: Process, seconds: float, give_up: Callable[[], bool] = lambda: False) -> bool:
     """Wait for a child's end; False after `seconds`, or as soon as `give_up()` says so."""
     deadline = time.monotonic() + seconds
     while process.poll() is None:
@@ -67,7 +82,7 @@ def wait(process: subprocess.Popen[bytes], seconds: float, give_up: Callable[[],
     return True
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Process) -> None:
     """End a child and all its descendants at once."""
     for pid in [process.pid, *descendants(process.pid)]:
         with contextlib.suppress(ProcessLookupError):

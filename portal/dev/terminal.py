@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 
-_COLOURS = {"web": "36", "worker": "35", "redis": "33"}
+_COLOURS = {"web": "36", "worker": "35", "sites": "32", "redis": "33"}
 
 
 def say(text: str) -> None:

@@ -8,16 +8,14 @@ from collections import deque
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from portal import config, create_app
 from tests.browser.conftest import Visit
 from tests.browser.people import Person
 from tests.browser.shop import Shop
-from tests.servers.browser import WIDTHS
+from tests.servers.browser import WIDTHS, violations
 
-AXE = Axe()
 # Files, and what is no page by itself.
 NO_PAGES = (".pdf", ".csv", ".json", "/language", "/dev/ui", "/badge", "/static", "/html", "/files/")
 LOOKS = ((1280, "light"), (390, "dark"), (1280, "dark"), (390, "light"))
@@ -39,10 +37,9 @@ def set_look(page: Page, width: int, theme: str) -> None:
 
 def barriers(page: Page) -> list[str]:
     """What axe finds serious or critical."""
-    found = AXE.run(page, options={"resultTypes": ["violations"]}).response["violations"]
     return [
         f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
-        for one in found
+        for one in violations(page)
         if one["impact"] in ("serious", "critical")
     ]
 

@@ -1,10 +1,11 @@
 """deploy/systemd: systemd itself finds nothing wrong with the units, and the web service survives a crash."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.deploy.test_nginx import ROOT, replaced, web_command
-from tests.servers import processes
+from tests.servers import processes, redis
 
 UNITS = ROOT / "deploy" / "systemd"
 
@@ -43,6 +44,36 @@ def test_the_units_name_programs_and_files_that_exist() -> None:
         for word in words[1:]:
             if word.endswith(".py"):
                 assert (ROOT / word.removeprefix("/opt/portal/")).is_file(), word
+
+
+def test_the_portal_runs_by_the_units_own_commands(tmp_path: Path) -> None:
+    """Everything else starts its parts in forks of a process that has imported the portal already."""
+    with redis.running() as queue:
+        environment = processes.clean_environment(
+            PORTAL_ENV="testing", REDIS_URL=queue.url, DATABASE_URL=f"sqlite:///{tmp_path / 'portal.db'}",
+            STORAGE_URL=f"file://{tmp_path / 'storage'}", SECRET_KEY="a-secret-for-tests-only-0123456789abcdef",
+        )  # fmt: skip
+
+        def command(unit: str) -> list[str]:
+            [line] = lines(unit, "ExecStart=")
+            return line.replace("/opt/portal/.venv/bin/python", sys.executable).split()
+
+        subprocess.run(command("portal-migrate.service"), check=True, env=environment, cwd=ROOT)
+        path = tmp_path / "web.sock"
+        commands = {"web": web_command(path, "wsgi:app"), "worker": command("portal-worker.service")}
+        ready = {
+            "web": lambda: processes.answers_over(path),
+            "worker": lambda: "worker_started" in (tmp_path / "worker").read_text(),
+        }
+        for name, words in commands.items():
+            log = tmp_path / name
+            part = processes.start(words, log=log, environment=environment, cwd=ROOT, death_signal=15)
+            try:
+                processes.wait_for_server(part, ready[name], seconds=60, what=name, log=log)
+                processes.stop(part, seconds=30)
+            finally:
+                processes.kill(part)
+            assert part.returncode == 0, log.read_text()
 
 
 def test_the_web_service_starts_again_after_a_crash(tmp_path: Path) -> None:

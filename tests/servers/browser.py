@@ -1,16 +1,19 @@
 """A real Chromium for the browser tests, and pictures of pages as people see them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 WIDTHS = {390: 844, 1280: 800}
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
+# The tags of everything that the rules of the web and good practice ask for.
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 # No sandbox: tests run as root in containers, and only our own pages are opened. Pages are painted by the processor
 # itself: through a graphics card that is only played they took four times as long. WebGL still has it.
@@ -22,6 +25,7 @@ _FLAGS = [
 ]  # fmt: skip
 
 
+_AXE = Axe()
 _shared: Browser | None = None
 
 
@@ -54,6 +58,15 @@ def _started() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def violations(page: Page, *, only: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What is wrong with the open page for people who do not see, hear or move as its makers do: by axe's rules, or by
+    those of them with one of these tags."""
+    # Of rules that hold nothing is said: that took as long as looking.
+    options = {"resultTypes": ["violations"], **({"runOnly": list(only)} if only else {})}
+    found: list[dict[str, Any]] = _AXE.run(page, options=options).response["violations"]
+    return found
 
 
 class Problems:

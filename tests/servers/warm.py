@@ -1,8 +1,7 @@
 """A process that has imported the portal and forks what tests start of it: a start costs the start, not the import.
 
-From there on the forked process does what the command would do that stands for it: a session of its own, its own
-environment, its output in a file, `__main__` run from the beginning. That the commands themselves work, tests/dev and
-tests/deploy try.
+From there on the forked process does what the command would do that stands for it, as the parts of `make run` do. That
+the commands themselves work, tests/deploy tries.
 """
 
 import atexit
@@ -10,20 +9,18 @@ import gc
 import importlib
 import json
 import os
-import runpy
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from portal.dev import processes
+from portal.dev import forking, processes
 from tests import compiled_templates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,12 +28,11 @@ _LONGEST = 64 * 1024
 _BOOT = "import sys; from tests.servers import warm; warm.serve(int(sys.argv[1]))"
 
 
-class Forked:
-    """A process whose parent is the warm one; to be used like a Popen."""
+class Forked(forking.Forked):
+    """A process whose parent is the warm one."""
 
     def __init__(self, forker: "_Forker", pid: int) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
+        super().__init__(pid)
         self._forker = forker
 
     def poll(self) -> int | None:
@@ -44,20 +40,6 @@ class Forked:
         if self.returncode is None:
             self.returncode = self._forker.ask({"reap": self.pid})
         return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end. Raises subprocess.TimeoutExpired."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if end is not None and time.monotonic() > end:
-                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
-            time.sleep(0.01)
-        return code
-
-    def send_signal(self, number: int) -> None:
-        """Signal it, unless it has ended: its number may be another's by then."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
 
 
 @dataclass
@@ -130,18 +112,6 @@ def _reap(pid: int) -> int | None:
 
 
 def _become(parent: int, arguments: list[str], environment: dict[str, str], log: str) -> None:
-    os.setsid()
-    processes.die_with(parent, signal.SIGTERM)
-    with Path(log).open("ab", buffering=0) as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    os.environ.clear()
-    os.environ.update(environment)
-    # It is read once, when it is imported.
-    importlib.reload(importlib.import_module("portal.core.faults"))
-    if arguments[0] == "-m":
-        sys.argv = arguments[1:]
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = arguments
-        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+    with Path(log).open("ab", buffering=0) as file:
+        forking.become(parent, env=environment, output=file.fileno(), errors=file.fileno())
+    forking.run(arguments)
