@@ -7,19 +7,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, g
 from flask.testing import FlaskClient
+from redis import Redis
 from sqlalchemy import event, inspect
 
 from portal import config, create_app
 from portal.accounts.models import Role, User
-from portal.core.db import Base, db, dispose
+from portal.core.db import db, dispose
 from portal.extensions import limiter
-from tests import compiled_templates, factories, pages
+from tests import compiled_templates, emptying, factories, pages
 from tests.migrating import upgrade
 from tests.servers import postgres, redis
 
@@ -170,6 +172,7 @@ def _migrated(url: str, server: redis.RedisServer, folders: pytest.TempPathFacto
     app.before_request_funcs.setdefault(None, []).insert(0, forget_last_request)
     with app.app_context():
         upgrade()
+        emptying.prepare()
     yield app
     dispose(app)
 
@@ -188,12 +191,6 @@ def application(database: str, request: pytest.FixtureRequest) -> Flask:
     return found
 
 
-_NUMBER_ANEW = """
-    SELECT setval(quote_ident(sequencename)::regclass, start_value, false)
-    FROM pg_sequences WHERE last_value IS NOT NULL
-"""
-
-
 def forget_last_request() -> None:
     """Give a request the empty `g` that it would find outside the tests."""
     for name in list(g):
@@ -207,12 +204,23 @@ def app(application: Flask, redis_server: redis.RedisServer) -> Iterator[Flask]:
         yield application
 
 
+# The limiter's counters, by the address of their Redis.
+_STORAGES: dict[str, Any] = {}
+
+
+@cache
+def _connected(url: str) -> Redis:
+    return Redis.from_url(url)
+
+
 @contextmanager
 def emptied(application: Flask, server: redis.RedisServer) -> Iterator[None]:
     """The context of an application in which nothing has happened yet; nothing stays of what happens in it."""
-    server.client().flushall()
+    _connected(server.url).flushall()
     # There is one limiter, and the application of an earlier test may have left it with a Redis of its own.
-    limiter.init_app(application)
+    if limiter._storage is not _STORAGES.get(server.url):
+        limiter.init_app(application)
+        _STORAGES[server.url] = limiter._storage
     limiter._storage_dead = False
     for letter in Path(application.config["MAILBOX_PATH"]).glob("*"):
         letter.unlink()
@@ -221,23 +229,7 @@ def emptied(application: Flask, server: redis.RedisServer) -> Iterator[None]:
         # No wake-up of this test reaches the Redis of the next one.
         application.extensions["gathered_wake_ups"].wait()
         db.session.remove()
-        empty_database()
-
-
-def empty_database() -> None:
-    """Delete every row, children first, and number anew. Most tables are empty already, and asking is cheap: a TRUNCATE
-    of all would write a new file for each table and each index."""
-    names = [table.name for table in reversed(Base.metadata.sorted_tables)]
-    asked = " UNION ALL ".join(f"SELECT {place} WHERE EXISTS (SELECT 1 FROM {n})" for place, n in enumerate(names))
-    with db.engine.begin() as connection:
-        deletes = [f"DELETE FROM {names[place]}" for (place,) in sorted(connection.exec_driver_sql(asked))]
-        if db.engine.dialect.name == "postgresql":
-            # All of it goes, so nobody has to look for whoever points at a row; and in one trip, which is half of it.
-            script = ["SET LOCAL session_replication_role = replica", *deletes, _NUMBER_ANEW]
-            connection.connection.driver_connection.execute(";".join(script), prepare=False)
-            return
-        for delete in deletes:
-            connection.exec_driver_sql(delete)
+        emptying.empty_database()
 
 
 @pytest.fixture

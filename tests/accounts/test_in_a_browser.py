@@ -12,7 +12,7 @@ from portal.accounts.models import TokenPurpose
 from tests import factories
 from tests.accounts import support
 from tests.conftest import dispose, settings_for
-from tests.migrating import upgrade
+from tests.migrating import migrate_new
 from tests.servers import browser as browsers
 from tests.servers import web
 
@@ -43,7 +43,7 @@ def app(settings: config.Settings) -> Iterator[Flask]:
     """The portal's other side: what the tests prepare and look up in its database and mailbox."""
     app = create_app(settings)
     with app.app_context():
-        upgrade()
+        migrate_new()
         yield app
     dispose(app)
 

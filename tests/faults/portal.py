@@ -21,7 +21,7 @@ from portal.orders.models import Enrolment, Order
 from portal.payments.models import PaymentSession
 from tests import factories, invariants
 from tests.fakes.stripe import FakeStripe
-from tests.migrating import upgrade
+from tests.migrating import migrate_new
 from tests.servers import processes, redis, web
 
 SANDBOX_SECRET = "whsec_c2FuZGJveC1zZWNyZXQtZm9yLXRlc3RzLW9ubHk="
@@ -149,7 +149,7 @@ def installed(database_url: str, redis_server: redis.RedisServer, **changes: str
         }
         app = create_app(config.load(environment))
         with app.app_context():
-            upgrade()
+            migrate_new()
             portal = Portal(app, redis_server, port, environment, folder, stripe)
             seed(portal)
             yield portal

@@ -16,8 +16,7 @@ from portal.sites import layout, nginx, releases
 from portal.sites.embedded import EmbeddedSites
 from portal.sites.models import Deployment, DeploymentStatus
 from portal.sites.responses import Rules, host_name
-from tests.conftest import empty_database
-from tests.migrating import upgrade
+from tests.migrating import migrate_new
 from tests.servers import processes, redis
 from tests.sites.hosting import HOST, SiteHost, Visitors, get, load, site_host, small_disk
 from tests.sites.support import FILES, deploy, fresh, make_live_site, make_site, make_version, page, request, steps
@@ -52,10 +51,9 @@ def portal_of(
     )  # fmt: skip
     app = create_app(settings)
     with app.app_context():
-        upgrade()
+        migrate_new()
         yield app
         db.session.remove()
-        empty_database()
     dispose(app)
 
 
