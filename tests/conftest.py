@@ -21,11 +21,11 @@ from portal import config, create_app
 from portal.accounts.models import Role, User
 from portal.core.db import db, dispose
 from portal.extensions import limiter
-from tests import compiled_templates, emptying, factories, pages
+from tests import both_databases, compiled_templates, emptying, factories, pages
+from tests.both_databases import DATABASES
 from tests.migrating import upgrade
 from tests.servers import postgres, redis
 
-DATABASES = ("sqlite", "postgresql")
 # Every page that any test fetches is checked: valid HTML, labels, CSRF tokens, no dead link, headers.
 Flask.test_client_class = pages.CheckedClient
 compiled_templates.share()
@@ -56,10 +56,15 @@ sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what drives browsers and kills servers a second try, which the summary names: the machine is shared, and a
-    real process may wait for its turn longer than a test does. Everything else has to pass at once, but for CI, whose
-    machine nobody chose: there the summary names every second try, and each is a fault to be mended."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Share the cases of tests out among the databases, and give what drives browsers and kills servers a second try,
+    which the summary names: the machine is shared, and a real process may wait for its turn longer than a test does.
+    Everything else has to pass at once, but for CI, whose machine nobody chose: there the summary names every second
+    try, and each is a fault to be mended."""
+    if left_out := both_databases.share_out(items):
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
     for item in items:
         if os.environ.get("CI") or item.get_closest_marker("browser") or item.get_closest_marker("slow_fault"):
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -198,8 +203,9 @@ def forget_last_request() -> None:
 
 
 @pytest.fixture
-def app(application: Flask, redis_server: redis.RedisServer) -> Iterator[Flask]:
+def app(application: Flask, redis_server: redis.RedisServer, request: pytest.FixtureRequest) -> Iterator[Flask]:
     """The application with an empty database, an empty Redis and an empty mailbox, inside its context."""
+    application.config["PAGES_ARE_READ_ELSEWHERE"] = request.node.stash.get(both_databases.HAS_TWIN, False)
     with emptied(application, redis_server):
         yield application
 

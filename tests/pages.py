@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.test import TestResponse
 
-from tests.browser_like import is_second_database
+from tests.browser_like import is_read_elsewhere
 from tests.page_shape import shape
 
 _TOKEN = re.compile(r'(name="csrf_token"[^>]*value=")[^"]+')
@@ -49,7 +49,7 @@ class CheckedClient(FlaskClient):
         if self.application.import_name == "portal":
             found = header_problems(response)
             # No page's HTML depends on the database, so one of the two is enough for reading all of it.
-            if not is_second_database(self.application):
+            if not is_read_elsewhere(self.application):
                 found += body_problems(response, self.application)
             request = response.request
             assert not found, f"{request.method} {request.path} ({response.status_code}):\n  " + "\n  ".join(found)

@@ -20,8 +20,9 @@ from portal.core.db import db, dispose
 from portal.orders.models import CartLine
 from portal.payments.models import ProviderEvent
 from tests import factories
+from tests.both_databases import DATABASES
 from tests.browser_like import csrf_token
-from tests.conftest import DATABASES, settings_for
+from tests.conftest import settings_for
 from tests.migrating import upgrade
 from tests.payments import signed
 from tests.servers import postgres

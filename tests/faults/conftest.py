@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DATABASES
+from tests.both_databases import DATABASES
 from tests.faults.portal import Portal, installed
 from tests.servers import postgres, redis
 

@@ -18,7 +18,8 @@ from sqlalchemy import inspect, text
 
 from portal import create_app
 from portal.core.db import Base, db, dispose
-from tests.conftest import DATABASES, settings_for
+from tests.both_databases import DATABASES
+from tests.conftest import settings_for
 from tests.migrating import downgrade, upgrade
 from tests.servers import postgres, processes
 from tests.structure import source
