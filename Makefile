@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 
 PY := .venv/bin/python
 BOOTSTRAP = $(if $(PYTHON),,$(error the portal needs Python 3.11 or newer with venv; on Debian: apt-get install python3 python3-venv))$(PYTHON) scripts/bootstrap.py
-PYTEST := $(PY) -m pytest -n 2 --dist loadgroup
+# Three at a time, whatever the processors: of two, servers that somebody waits for left a fifth idle.
+PYTEST := $(PY) -m pytest -n 3 --dist loadgroup
 LINTED := portal tests scripts deploy bench migrations worker.py wsgi.py
 
 # Where Python is told to keep no compiled code, each of the many processes below would compile the portal anew.

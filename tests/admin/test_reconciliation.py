@@ -1,5 +1,6 @@
 """The reconciliation report: who was asked, who answered, what asking brought to light, asking now."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -105,7 +106,8 @@ def test_asking_now_asks_about_everything(app: Flask, office: FlaskClient, staff
     draining.drain_inbox()
     [session] = shop.sessions()
     assert session.status is SessionStatus.PAID
-    assert "Answered 1" in page(office, REPORT)
+    # Once, or twice when the second press fell into the next span of time.
+    assert re.search(r"Asked ([12]) Answered \1 ", page(office, REPORT))
 
 
 def test_asking_in_place(office: FlaskClient) -> None:
