@@ -13,12 +13,13 @@ import pytest
 DATABASES = ("sqlite", "postgresql")
 # Tells a test on PostgreSQL that SQLite runs the same case, where its pages are read with all care.
 HAS_TWIN = pytest.StashKey[bool]()
-_AT_ONCE = {"all_at_once", "Thread", "ThreadPoolExecutor", "Barrier"}
+# What tests call to have things happen at once; `race` is a helper of some that does.
+_AT_ONCE = {"all_at_once", "race", "Thread", "ThreadPoolExecutor", "Barrier"}
 
 
 def share_out(items: list[pytest.Item]) -> list[pytest.Item]:
     """The tests that are left out, because another of the same function's cases runs on their database."""
-    functions: dict[Any, dict[str, dict[str, pytest.Item]]] = defaultdict(lambda: defaultdict(dict))
+    functions: dict[Any, dict[str, dict[str, pytest.Function]]] = defaultdict(lambda: defaultdict(dict))
     for item in items:
         if isinstance(item, pytest.Function) and (found := _database_and_case(item)):
             database, case = found
@@ -44,6 +45,5 @@ def _database_and_case(item: pytest.Function) -> tuple[str, str] | None:
     return database, re.sub(rf"(^|-){database}(?=-|$)", "", callspec.id, count=1)
 
 
-def _is_about_races(item: pytest.Item) -> bool:
-    assert isinstance(item, pytest.Function)
+def _is_about_races(item: pytest.Function) -> bool:
     return bool(_AT_ONCE & set(item.function.__code__.co_names))

@@ -3,7 +3,6 @@
 `make run` starts its parts so, and the tests theirs; on a host systemd starts each by its command.
 """
 
-import ctypes
 import importlib
 import os
 import runpy
@@ -19,7 +18,6 @@ from typing import NoReturn
 
 from portal.dev import processes
 
-_PR_SET_NAME = 15
 _POLL_SECONDS = 0.02
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -59,9 +57,9 @@ class Forked:
 
 
 def fork(
-    name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: int, errors: int | None = None
+    name: str, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: int, errors: int | None = None
 ) -> Forked:
-    """Start what `python` would make of `command`, in a fork that is listed under `name`.
+    """Start what `python` would make of these arguments, in a fork that is listed under `name`.
 
     Its output goes to a descriptor, its errors to another or the same. As with `processes.start`, it has a session of
     its own and ends when this process does.
@@ -72,21 +70,21 @@ def fork(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     pid = os.fork()
     if pid == 0:
-        _leave_with(partial(_be, parent, name, command, env, cwd, output, output if errors is None else errors))
+        _leave_with(partial(_be, parent, name, arguments, env, cwd, output, output if errors is None else errors))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Forked(pid)
 
 
 def _be(
-    parent: int, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path, output: int, errors: int
+    parent: int, name: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, output: int, errors: int
 ) -> None:
     for number in _ENDING:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     become(parent, env=env, output=output, errors=errors)
-    _name_process(name)
+    processes.call_itself(name)
     os.chdir(cwd)
-    run(command)
+    run(arguments)
 
 
 def _leave_with(work: Callable[[], None]) -> NoReturn:
@@ -135,9 +133,3 @@ def run(arguments: Sequence[str]) -> None:
     else:
         sys.argv = list(arguments)
         runpy.run_path(arguments[0], run_name="__main__")
-
-
-def _name_process(name: str) -> None:
-    """Under this name it is listed by ps and top (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

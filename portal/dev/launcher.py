@@ -157,9 +157,11 @@ class Launcher:
 
     def _flask(self, *arguments: str) -> str:
         """Run a flask command to its end; its output is shown only when it fails."""
-        command = ["-m", "flask", "--app", "wsgi", *arguments]
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = forking.fork("flask", command, env=self._env, cwd=ROOT, output=out.fileno(), errors=err.fileno())
+            process = forking.fork(
+                "flask", ["-m", "flask", "--app", "wsgi", *arguments],
+                env=self._env, cwd=ROOT, output=out.fileno(), errors=err.fileno(),
+            )  # fmt: skip
             code = process.wait()
             said, complained = (_all_of(file) for file in (out, err))
         if code:
@@ -169,7 +171,9 @@ class Launcher:
     def _start_sites(self) -> None:
         """The hosted sites' own server, before the worker that deploys onto it and looks whether it answers."""
         with step("Starting the hosted sites"):
-            sites = self._fork("sites", web_command(port=self._sites_port, workers=1, app="portal.sites.embedded:app"))
+            sites = self._fork(
+                "sites", web_command(port=self._sites_port, workers=1, app="portal.sites.embedded:app")[1:]
+            )
             deadline = time.monotonic() + _READY_SECONDS
             while not _answers(self._sites_port, "/"):
                 self._pump(0.2)
@@ -179,8 +183,8 @@ class Launcher:
 
     def _start_web_and_worker(self) -> None:
         with step("Starting web and worker"):
-            web = self._fork("web", web_command(port=self._port))
-            worker = self._fork("worker", [sys.executable, "worker.py"])
+            web = self._fork("web", web_command(port=self._port)[1:])
+            worker = self._fork("worker", ["worker.py"])
             deadline = time.monotonic() + _READY_SECONDS
             while not _is_ready(self._port):
                 self._pump(0.2)
@@ -198,11 +202,9 @@ class Launcher:
             is_quiet=is_quiet,
         )
 
-    def _fork(self, name: str, command: Sequence[str]) -> Child:
-        """Start a part of the portal, which is imported already."""
-        return self._watched(
-            name, lambda output: forking.fork(name, command[1:], env=self._env, cwd=ROOT, output=output)
-        )
+    def _fork(self, name: str, arguments: Sequence[str]) -> Child:
+        """Start a part of the portal, which is imported already. It has the lock as well."""
+        return self._watched(name, lambda output: forking.fork(name, arguments, env=self._env, cwd=ROOT, output=output))
 
     def _watched(self, name: str, start: Callable[[int], processes.Process], *, is_quiet: bool = False) -> Child:
         reading, writing = os.pipe()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.02
 # Loaded before any fork: a child between fork and exec must not import.
@@ -128,6 +129,12 @@ def descendants(ancestor: int) -> set[int]:
         found.update(new)
         queue.extend(new)
     return found
+
+
+def call_itself(name: str) -> None:
+    """Have this process listed under a name by ps and top (Linux)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def die_with(parent: int, death_signal: int) -> None:

@@ -1,6 +1,5 @@
 """The reconciliation report: who was asked, who answered, what asking brought to light, asking now."""
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -93,21 +92,22 @@ def test_an_answer_that_a_webhook_had_given_is_no_difference(
 
 def test_asking_now_asks_about_everything(app: Flask, office: FlaskClient, staff: User, unpaid: PaymentSession) -> None:
     _pay_silently(app, unpaid)
-    answer = post_form(office, f"{REPORT}/sandbox/ask", page=REPORT)
-    assert (answer.status_code, answer.location) == (303, REPORT)
-    [line] = audited("provider.check_requested")
-    assert (line.actor, line.after) == (staff.email, {"provider": "sandbox", "payments": 1})
-    # Pressed twice at once: asked once.
-    post_form(office, f"{REPORT}/sandbox/ask", page=REPORT)
+    # Both presses within one span of time, however slow the machine is between them.
+    with clock.shifted(-timedelta(seconds=clock.now().timestamp() % checking._AT_MOST_EVERY)):
+        answer = post_form(office, f"{REPORT}/sandbox/ask", page=REPORT)
+        assert (answer.status_code, answer.location) == (303, REPORT)
+        [line] = audited("provider.check_requested")
+        assert (line.actor, line.after) == (staff.email, {"provider": "sandbox", "payments": 1})
+        # Pressed twice at once: asked once.
+        post_form(office, f"{REPORT}/sandbox/ask", page=REPORT)
     topics = [one.topic for one in db.session.scalars(db.select(OutboxMessage))]
-    assert topics.count("provider.recovery_requested") <= 2
+    assert topics.count("provider.recovery_requested") == 1
     with sandbox.carried_in_process(app):
         outbox.drain("webhooks")
     draining.drain_inbox()
     [session] = shop.sessions()
     assert session.status is SessionStatus.PAID
-    # Once, or twice when the second press fell into the next span of time.
-    assert re.search(r"Asked ([12]) Answered \1 ", page(office, REPORT))
+    assert "Answered 1" in page(office, REPORT)
 
 
 def test_asking_in_place(office: FlaskClient) -> None:

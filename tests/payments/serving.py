@@ -1,7 +1,7 @@
 """The application behind a real server on loopback, for companies that post to it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,9 @@ from portal.payments.services.draining import drain_inbox
 from tests.fakes.serving import serving
 
 
-@contextmanager
-def served(app: Flask) -> Iterator[str]:
+def served(app: Flask) -> AbstractContextManager[str]:
     """The portal's address while the block lasts."""
-    with serving(make_server("127.0.0.1", 0, app, threaded=True)) as address:
-        yield address
+    return serving(make_server("127.0.0.1", 0, app, threaded=True))
 
 
 @contextmanager
