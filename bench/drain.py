@@ -16,7 +16,8 @@ from portal.payments import BillLine, BillOfSale
 from portal.payments.models import EventStatus, PaymentSession, ProviderEvent
 from portal.payments.providers.base import NormalisedEvent, Outcome
 from portal.payments.services import draining
-from portal.payments.services.settling import apply_event, to_mapping
+from portal.payments.services.facts import to_mapping
+from portal.payments.services.settling import apply_event
 from tests.payments import signed
 
 _DRAINED = 1_500

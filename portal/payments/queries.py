@@ -10,7 +10,7 @@ from portal.core.db import db
 from portal.payments.models import EventStatus, Invoice, PaymentSession, ProviderEvent, SessionStatus
 from portal.payments.providers.base import Outcome
 from portal.payments.refund_models import Refund, RefundStatus
-from portal.payments.services.settling import facts_of
+from portal.payments.services.facts import facts_of
 
 LATE = timedelta(seconds=5)
 

@@ -1,7 +1,8 @@
 """The inbox is worked off in batches; one event's trouble is its own."""
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,7 +13,8 @@ from portal.core.db import db, unit_of_work
 from portal.core.state import InvalidTransition
 from portal.payments import hooks
 from portal.payments.models import EventStatus, Invoice, Payment, PaymentSession, ProviderEvent, SessionStatus
-from portal.payments.services import draining
+from portal.payments.services import draining, finding
+from tests.crowd import all_at_once, somebody_waits, wait_until
 from tests.payments import signed
 from tests.payments.conftest import Sold
 
@@ -113,3 +115,73 @@ def test_four_drainers_at_once_do_each_event_once(app: Flask, client: FlaskClien
     draining.drain_inbox()
     assert sorted(sold.settled) == sorted(session.id for session in sessions)
     assert set(statuses()) == {EventStatus.APPLIED}
+
+
+def refund_event(session: PaymentSession) -> dict[str, Any]:
+    """A refund made elsewhere: it names the payment only."""
+    event = signed.checkout_event(session, event_type="refund.created")
+    event["data"]["object"] = {
+        "id": f"re_{session.public_id}", "object": "refund", "status": "succeeded", "amount": 1000, "currency": "pln",
+        "payment_intent": f"pi_{session.public_id}",
+    }  # fmt: skip
+    return event
+
+
+def drain_two_batches_that_cross(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Each batch names a session that the other knows by its payment only: refunds that overtook their payments, of a
+    wrong amount, and then the right amounts. Returns what was applied one by one after all."""
+    sessions = [signed.make_session() for _ in range(2)]
+    for session in sessions:
+        signed.post(client, refund_event(session))
+    draining.drain_inbox()
+    for session in sessions:
+        signed.post(client, signed.checkout_event(session, amount_minor=session.amount_minor - 1))
+    monkeypatch.setattr(draining, "BATCH", 2)
+    draining._drain_batch()
+    for session in sessions:
+        signed.post(client, signed.checkout_event(session, payment=f"pi_again_{session.public_id}"))
+    assert statuses() == [EventStatus.PENDING] * 2 + [EventStatus.CONFLICT] * 2 + [EventStatus.PENDING] * 2
+    refund_of_one, refund_of_other, _, _, money_of_one, money_of_other = db.session.scalars(
+        db.select(ProviderEvent).order_by(ProviderEvent.id)
+    )
+    with unit_of_work():
+        for number, event in enumerate((money_of_one, refund_of_other, money_of_other, refund_of_one)):
+            event.available_at = clock.now() - timedelta(minutes=10 - number)
+    monkeypatch.setattr(draining, "BATCH", 2)
+    alone: list[int] = []
+    apply_alone = draining._apply_alone
+
+    def applied_alone(event_id: int, at: datetime) -> None:
+        alone.append(event_id)
+        apply_alone(event_id, at)
+
+    monkeypatch.setattr(draining, "_apply_alone", applied_alone)
+    in_the_middle: set[int] = set()
+
+    def linger() -> None:
+        in_the_middle.add(threading.get_ident())
+        wait_until(lambda: len(in_the_middle) == 2 or somebody_waits())
+
+    with faults.arm("settle-before-commit", linger):
+        all_at_once(app, [draining._drain_batch] * 2)
+    assert statuses() == [EventStatus.APPLIED] * 2 + [EventStatus.CONFLICT] * 2 + [EventStatus.APPLIED] * 2
+    db.session.expire_all()
+    assert sorted(db.session.scalars(db.select(Payment.returned_minor))) == [0, 0, 1000, 1000]
+    return alone
+
+
+# SQLite lets one writer in at a time and cannot show this.
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_batches_that_know_a_session_by_other_names_do_not_wait_for_each_other(
+    app: Flask, client: FlaskClient, sold: Sold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert drain_two_batches_that_cross(app, client, monkeypatch) == []
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_batch_that_lost_to_another_is_applied_one_by_one(
+    app: Flask, client: FlaskClient, sold: Sold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the control of the test above: found when its turn comes, a session is one that the other batch holds."""
+    monkeypatch.setattr(finding, "_ids_of", lambda _events: [])
+    assert len(drain_two_batches_that_cross(app, client, monkeypatch)) == 2

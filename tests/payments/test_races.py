@@ -60,9 +60,9 @@ def without_guards(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     def careless_transition(row: Any, to: Any, **_: Any) -> None:
         attributes.set_committed_value(row, "status", to)
 
-    monkeypatch.setattr(settling, "_find_session", careless_find)
+    monkeypatch.setattr(settling, "find_session", careless_find)
     monkeypatch.setattr(settling, "transition", careless_transition)
-    monkeypatch.setattr(draining, "_lock_sessions", lambda _events: {})
+    monkeypatch.setattr(draining, "lock_sessions", lambda _events: {})
     with db.engine.begin() as connection:
         connection.execute(text("DROP INDEX uq_payments_counted"))
         connection.execute(text("ALTER TABLE payments DROP CONSTRAINT uq_payments_business_key"))

@@ -16,7 +16,8 @@ from portal.payments.extension import find_listener
 from portal.payments.listening import Sender, Subject
 from portal.payments.models import EventStatus, ProviderEvent, SessionStatus
 from portal.payments.providers.base import NormalisedEvent, Outcome, ParsedWebhook
-from portal.payments.services.settling import apply_event, subject_of, to_mapping
+from portal.payments.services.facts import subject_of, to_mapping
+from portal.payments.services.settling import apply_event
 
 
 @dataclass(frozen=True, slots=True)

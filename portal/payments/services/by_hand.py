@@ -11,7 +11,8 @@ from portal.payments.extension import current_registry
 from portal.payments.models import AttemptStatus, PaymentAttempt, PaymentSession, ProviderEvent
 from portal.payments.providers.base import DecidedByHand, Outcome
 from portal.payments.providers.registry import UnknownProvider
-from portal.payments.services.settling import apply_event, to_mapping
+from portal.payments.services.facts import to_mapping
+from portal.payments.services.settling import apply_event
 
 SOURCE = "staff"
 

@@ -22,8 +22,8 @@ from portal.payments.providers.base import (
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services import starting
 from portal.payments.services.accepting import store_event
+from portal.payments.services.facts import facts_of
 from portal.payments.services.sessions import fail_session
-from portal.payments.services.settling import facts_of
 
 log = structlog.get_logger(__name__)
 

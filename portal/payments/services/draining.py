@@ -1,7 +1,8 @@
 """Working off the inbox in batches.
 
-A batch is one transaction. When anything in it fails, it is rolled back and done again with a savepoint for each event,
-so that a poison event parks itself alone; savepoints for every event of every batch would cost more than the events.
+A batch is one transaction. When anything in it fails, it is rolled back, and each of its events is done again in a
+transaction of its own: a poison event parks itself alone, and what lost a race holds too little to lose another. To do
+so always would cost more than the events.
 """
 
 import traceback
@@ -9,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import exists, text
-from sqlalchemy.orm import selectinload
+from sqlalchemy import Select, exists, select, text
 
 from portal.core import clock
 from portal.core.db import db, unit_of_work
@@ -18,6 +18,7 @@ from portal.core.outbox import backoff
 from portal.core.state import transition
 from portal.payments.extension import current_listeners
 from portal.payments.models import EventStatus, Payment, PaymentSession, ProviderEvent
+from portal.payments.services.finding import lock_sessions
 from portal.payments.services.settling import apply_event
 
 log = structlog.get_logger(__name__)
@@ -47,49 +48,39 @@ def drain_inbox(*, limit: int = 5_000) -> int:
 
 def _drain_batch() -> int:
     at = clock.now()
+    event_ids: list[int] = []
     try:
         with unit_of_work():
             events = _claim(at)
-            locked = _lock_sessions(events)
-            _lock_subjects(events)
-            for event in events:
-                apply_event(event, at=at, locked=locked)
-        return len(events)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the careful way finds out which event it was
+            event_ids = [event.id for event in events]
+            _apply_all(events, at)
+    except Exception as error:  # whatever it is, the careful way finds out which event it was
+        if not event_ids:
+            raise
         log.warning("batch_failed", error=f"{type(error).__name__}: {error}"[:500])
-    with unit_of_work():
-        events = _claim(at)
-        locked = _lock_sessions(events)
-        _lock_subjects(events)
-        for event in events:
-            _apply_apart(event, at, locked)
-    return len(events)
+        for event_id in event_ids:
+            _apply_alone(event_id, at)
+    return len(event_ids)
 
 
 def _claim(at: datetime) -> Sequence[ProviderEvent]:
     """The next due events, locked; events that another drainer holds are passed over."""
     return db.session.scalars(
-        db.select(ProviderEvent)
-        .where(ProviderEvent.status == EventStatus.PENDING, ProviderEvent.available_at <= at)
-        .order_by(ProviderEvent.available_at, ProviderEvent.id)
-        .limit(BATCH)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
+        _due(at).order_by(ProviderEvent.available_at, ProviderEvent.id).limit(BATCH).with_for_update(skip_locked=True)
     ).all()
 
 
-def _lock_sessions(events: Sequence[ProviderEvent]) -> dict[str, PaymentSession]:
-    """Take all session locks of a batch in one order, so that two batches cannot wait for each other."""
-    public_ids = {event.session_public_id for event in events if event.session_public_id}
-    sessions = db.session.scalars(
-        db.select(PaymentSession)
-        .where(PaymentSession.public_id.in_(public_ids))
-        .order_by(PaymentSession.id)
-        .options(selectinload(PaymentSession.attempts))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return {session.public_id: session for session in sessions}
+def _due(at: datetime) -> Select[ProviderEvent]:
+    due = select(ProviderEvent).where(ProviderEvent.status == EventStatus.PENDING, ProviderEvent.available_at <= at)
+    return due.execution_options(populate_existing=True)
+
+
+def _apply_all(events: Sequence[ProviderEvent], at: datetime) -> None:
+    """Apply events, with the locks of all of them taken first."""
+    locked = lock_sessions(events)
+    _lock_subjects(events)
+    for event in events:
+        apply_event(event, at=at, locked=locked)
 
 
 def _lock_subjects(events: Sequence[ProviderEvent]) -> None:
@@ -99,15 +90,21 @@ def _lock_subjects(events: Sequence[ProviderEvent]) -> None:
         listener.lock(sorted(reference for reference in references if reference))
 
 
-def _apply_apart(event: ProviderEvent, at: datetime, locked: dict[str, PaymentSession]) -> None:
-    event_id, attempts = event.id, event.attempts
-    try:
-        with db.session.begin_nested():
-            apply_event(event, at=at, locked=locked)
-    except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, the others go on
-        # Objects changed inside the savepoint no longer say what the database says.
-        db.session.expire_all()
-        _park(event_id, attempts + 1, error, at)
+def _apply_alone(event_id: int, at: datetime) -> None:
+    """Apply one event in a transaction of its own, unless another drainer has it, or park it."""
+    with unit_of_work():
+        due = _due(at).where(ProviderEvent.id == event_id)
+        event = db.session.scalar(due.with_for_update(skip_locked=True))
+        if event is None:
+            return
+        attempts = event.attempts + 1
+        try:
+            with db.session.begin_nested():
+                _apply_all([event], at)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one event, the others go on
+            # Objects changed inside the savepoint no longer say what the database says.
+            db.session.expire_all()
+            _park(event_id, attempts, error, at)
 
 
 def _park(event_id: int, attempts: int, error: Exception, at: datetime) -> None:
@@ -127,7 +124,7 @@ def rematch_unmatched(*, at: datetime) -> int:
     matched = 0
     with unit_of_work():
         ids = db.session.scalars(
-            db.select(ProviderEvent.id)
+            select(ProviderEvent.id)
             .join(PaymentSession, PaymentSession.public_id == ProviderEvent.session_public_id)
             .where(ProviderEvent.status == EventStatus.UNMATCHED, ProviderEvent.received_at > at - UNMATCHED_FOR)
             .limit(500)
@@ -143,7 +140,7 @@ def rematch_unmatched(*, at: datetime) -> int:
 def _matched_news(at: datetime) -> Iterator[ProviderEvent]:
     for listener in current_listeners():
         waiting = db.session.scalars(
-            db.select(ProviderEvent)
+            select(ProviderEvent)
             .where(
                 ProviderEvent.provider == listener.name,
                 ProviderEvent.status == EventStatus.UNMATCHED,
@@ -169,7 +166,7 @@ def _matched_money(at: datetime) -> Sequence[ProviderEvent]:
         PaymentSession.subscription_reference == ProviderEvent.payment_reference,
     )
     return db.session.scalars(
-        db.select(ProviderEvent)
+        select(ProviderEvent)
         .where(_NAMES_NOTHING_OF_OURS, ProviderEvent.received_at > at - UNMATCHED_FOR, is_a_payment | is_a_subscription)
         .limit(500)
         .with_for_update(skip_locked=True)
@@ -196,7 +193,5 @@ def resolve(event_id: int, *, by: str, at: datetime, note: str) -> None:
 
 def has_due(*, at: datetime) -> bool:
     """Whether an event waits to be applied."""
-    due = db.select(ProviderEvent.id).where(
-        ProviderEvent.status == EventStatus.PENDING, ProviderEvent.available_at <= at
-    )
+    due = select(ProviderEvent.id).where(ProviderEvent.status == EventStatus.PENDING, ProviderEvent.available_at <= at)
     return db.session.execute(due.limit(1)).first() is not None

@@ -15,7 +15,8 @@ from portal.payments.models import EVENT_TRANSITIONS, EventStatus, PaymentSessio
 from portal.payments.providers.base import InvalidPayload, NormalisedEvent, Outcome, ParsedWebhook, Rereads
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services import draining
-from portal.payments.services.settling import apply_event, facts_of, subject_of, to_mapping
+from portal.payments.services.facts import facts_of, subject_of, to_mapping
+from portal.payments.services.settling import apply_event
 
 log = structlog.get_logger(__name__)
 

@@ -1,12 +1,11 @@
 """What an inbox event does to the money: one transaction for session, payment, invoice and what was bought."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, and_
 
 from portal.core import audit, outbox
 from portal.core.db import db
@@ -29,13 +28,14 @@ from portal.payments.providers.base import NormalisedEvent, Outcome
 from portal.payments.providers.registry import UnknownProvider
 from portal.payments.services import recurring, sales
 from portal.payments.services.disputing import apply_dispute_fact
+from portal.payments.services.facts import facts_of
+from portal.payments.services.finding import find_session
 from portal.payments.services.refund_facts import apply_refund_fact
 from portal.payments.services.returning import reconsider
 from portal.payments.services.sessions import fail_session
 
 log = structlog.get_logger(__name__)
 
-_INSTANTS = ("occurred_at", "due_at")
 _NONE: Mapping[str, PaymentSession] = {}
 
 
@@ -75,73 +75,10 @@ def apply_event(event: ProviderEvent, *, at: datetime, locked: Mapping[str, Paym
     fault("settle-before-commit")
 
 
-def facts_of(event: ProviderEvent) -> list[NormalisedEvent]:
-    """The facts the adapter read in a stored event."""
-    return [_from_mapping(mapping) for mapping in event.normalised]
-
-
-def subject_of(fact: NormalisedEvent) -> str | None:
-    """What the inbox finds a fact by, besides the session: the provider's id of the payment or of the subscription, or
-    of what is news."""
-    is_news = fact.outcome is Outcome.NEWS
-    reference = fact.subject_reference if is_news else fact.payment_reference or fact.subscription_reference
-    return reference[:255] if reference is not None else None
-
-
-def to_mapping(fact: NormalisedEvent) -> dict[str, Any]:
-    """A fact as the inbox stores it."""
-    mapping = {field.name: getattr(fact, field.name) for field in fields(fact)}
-    mapping["outcome"] = fact.outcome.value
-    for name in _INSTANTS:
-        mapping[name] = mapping[name].isoformat() if mapping[name] else None
-    return mapping
-
-
-def _from_mapping(mapping: dict[str, Any]) -> NormalisedEvent:
-    values = dict(mapping)
-    values["outcome"] = Outcome(values["outcome"])
-    for name in _INSTANTS:
-        if values.get(name):
-            values[name] = datetime.fromisoformat(values[name])
-    known = {field.name for field in fields(NormalisedEvent)}
-    # An event stored by a newer version may know more than we do.
-    return NormalisedEvent(**{name: value for name, value in values.items() if name in known})
-
-
-def _find_session(provider: str, fact: NormalisedEvent) -> PaymentSession | None:
-    """The session a fact is about, locked: by our own id, else by the first of the provider's ids that we know."""
-    for names_it in _ways_to_find(provider, fact):
-        statement = db.select(PaymentSession).where(names_it).limit(1).with_for_update(of=PaymentSession)
-        found: PaymentSession | None = db.session.scalar(statement.execution_options(populate_existing=True))
-        if found is not None:
-            return found
-    return None
-
-
-def _ways_to_find(provider: str, fact: NormalisedEvent) -> Iterator[ColumnElement[bool]]:
-    if fact.session_id is not None:
-        yield PaymentSession.public_id == fact.session_id
-        return
-    if fact.attempt_reference is not None:
-        attempts = db.select(PaymentAttempt.session_id).where(
-            PaymentAttempt.provider == provider, PaymentAttempt.provider_reference == fact.attempt_reference
-        )
-        yield PaymentSession.id.in_(attempts)
-    if fact.subscription_reference is not None:
-        yield and_(
-            PaymentSession.provider == provider, PaymentSession.subscription_reference == fact.subscription_reference
-        )
-    if fact.payment_reference is not None:
-        payments = db.select(Payment.session_id).where(
-            Payment.provider == provider, Payment.provider_reference == fact.payment_reference
-        )
-        yield PaymentSession.id.in_(payments)
-
-
 def _apply(event: ProviderEvent, fact: NormalisedEvent, at: datetime, locked: Mapping[str, PaymentSession]) -> Verdict:
     if fact.outcome in (Outcome.IGNORED, Outcome.NEWS):
         return _no_money(event, fact, at)
-    session = locked.get(fact.session_id or "") or _find_session(event.provider, fact)
+    session = locked.get(fact.session_id or "") or find_session(event.provider, fact)
     if session is None:
         if fact.session_id is None:
             return Verdict(EventStatus.IGNORED, "names no payment session of ours")
