@@ -33,7 +33,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "redis-server": on_path("redis-server"),
     "postgresql": has_postgresql,
     "nginx": on_path("nginx"),
-    "chromium": on_path("chromium"),
+    "chromium-headless-shell": on_path("chromium-headless-shell"),
     "clamav-daemon": on_path("clamd"),
     "pebble": on_path("pebble"),  # An ACME server: certificates for domains of customers.
     "wrk": on_path("wrk"),  # Load: for `make bench`, and for a site while it is deployed.

@@ -17,7 +17,7 @@ from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.test import TestResponse
 
 from tests.browser_like import is_read_elsewhere
-from tests.page_shape import shape
+from tests.page_shape import parts, shape
 
 _TOKEN = re.compile(r'(name="csrf_token"[^>]*value=")[^"]+')
 _POINTERS = ("for", "aria-describedby", "aria-labelledby", "aria-controls", "popovertarget")
@@ -82,8 +82,8 @@ def body_problems(response: TestResponse, app: Flask) -> list[str]:
 
 def html_problems(text: str) -> tuple[str, ...]:
     """What is wrong with a page, or with a fragment of one."""
-    # Nearly always nothing, and then its shape is enough to know it; a complaint names the page's own words and lines.
-    return _problems_of(text) if _is_bad(shape(text)) else ()
+    # Nearly always nothing, and then shapes are enough to know it; a complaint names the page's own words and lines.
+    return _problems_of(text) if any(_is_bad(shape(part)) for part in parts(text)) else ()
 
 
 @lru_cache(maxsize=8192)
@@ -109,7 +109,13 @@ def _problems_of(text: str) -> tuple[str, ...]:
 def address_problems(text: str, app: Flask) -> list[str]:
     """Links and forms that lead to no route of the application, or to one that takes another method."""
     urls = app.url_map.bind("localhost")
-    return [problem for address, method in dict.fromkeys(_addresses(text)) for problem in _dead(urls, address, method)]
+    known: dict[tuple[str, str], list[str]] = app.extensions.setdefault("checked_addresses", {})
+    found = []
+    for address, method in dict.fromkeys(_addresses(text)):
+        if (address, method) not in known:
+            known[address, method] = list(_dead(urls, address, method))
+        found += known[address, method]
+    return found
 
 
 def _id_problems(elements: list[Element]) -> Iterator[str]:
@@ -158,7 +164,7 @@ def _submits(element: Element) -> bool:
 
 def _name_problems(tree: Element, elements: list[Element]) -> Iterator[str]:
     """Fields, buttons, links and pictures that a screen reader could not name."""
-    labelled = {label.get("for") for label in elements if label.tag == "label"}
+    labelled = {label.get("for") for label in elements if label.tag == "label" and label.get("for")}
     wrapped = {field for label in elements if label.tag == "label" for field in label.iter()}
     for element in elements:
         is_named = bool(element.get("aria-label") or element.get("aria-labelledby") or element.get("title"))

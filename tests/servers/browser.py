@@ -25,6 +25,8 @@ _FLAGS = [
 ]  # fmt: skip
 
 
+# The same Chromium without a window that nobody sees takes a quarter less of the processor.
+_PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _AXE = Axe()
 _shared: Browser | None = None
 
@@ -49,9 +51,9 @@ def running() -> Iterator[Browser]:
 
 @contextmanager
 def _started() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
-        raise RuntimeError("Chromium is not installed: apt-get install chromium")
+        raise RuntimeError("Chromium is not installed: apt-get install chromium-headless-shell")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
         try:

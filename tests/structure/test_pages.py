@@ -12,8 +12,10 @@ from tests.conftest import settings_for
 from tests.page_shape import shape
 
 GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Orders</title></head><body>
+<header><a id="top" href="/">Home</a></header>
 <main><h1>Orders</h1><form method="post" action="/x"><input type="hidden" name="csrf_token" value="t">
-<label for="a">Name</label><input id="a" name="a"><button>Save</button></form></main></body></html>"""
+<label for="a">Name</label><input id="a" name="a"><button>Save</button></form></main>
+<footer><form action="/y" method="get"><input name="q" title="Search"></form></footer></body></html>"""
 
 
 def test_a_good_page_passes() -> None:
@@ -32,6 +34,10 @@ def test_a_good_page_passes() -> None:
         ("<main>", "<div>", "end-tag"),
         ('<label for="a">', '<label for="b">', "points at 'b'"),
         ('<label for="a">Name</label>', "", "the field 'a' has no label"),
+        ("<button>Save", '<label>Other <input name="c"></label><input name="b"><button>Save', "'b' has no label"),
+        ("<footer>", '<footer><p id="a">', "id 'a' is used 2 times"),
+        ("<footer>", '<footer><p aria-describedby="b">', "points at 'b'"),
+        ("<footer>", "<footer><h1>Again</h1>", "2 <h1>"),
         ('<label for="a">', '<label for="a" id="a">', "id 'a' is used 2 times"),
         (' action="/x"', "", "a form without an action"),
         (' method="post"', "", "has no method"),
@@ -56,7 +62,7 @@ def test_a_bad_page_is_noticed(old: str, new: str, complaint: str) -> None:
 
 PIECES = (
     "<", ">", "</p>", "<p>", "<b>", "</b>", "<tr>", "</form>", "<form>",
-    "&", "&amp;", "&nope;", "&#39;", '"', "'", " ", "x",
+    "&", "&amp;", "&nope;", "&#39;", '"', "'", " ", "x", "<main>", ' aria-current="page"', "<label>", "</label>",
     "\x00", "\x7f", "·", "<!--", "-->", "</main>", "<a>", "<i></i>", "=", "javascript:", ' id="a"', ' for="a b"', "/>",
     "<h1>", "<textarea>", "<title>", "<svg>", "<input>", "<button> </button>", ' value=""', ' title=" "', ' alt="·"',
 )  # fmt: skip

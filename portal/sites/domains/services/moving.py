@@ -99,9 +99,9 @@ def publish_apply(domain: Domain) -> None:
 
 
 def look_soon(domain: Domain, *, at: datetime, key: str | None = None) -> None:
-    """Have the domain looked at now; with a `key` once, however often that is asked."""
+    """Have the domain looked at then; with a `key` once, however often that is asked."""
     domain.next_check_at = at
-    outbox.publish(DUE, key=key, domain_id=domain.id)
+    outbox.publish(DUE, key=key, available_at=at, domain_id=domain.id)
 
 
 def tell_owner(template: str, domain: Domain, *, key: str) -> None:
