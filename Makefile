@@ -4,9 +4,10 @@ PORT ?= 8000
 SITES_PORT ?= 8001
 # Extra arguments for pytest: make test PYTEST_ARGS="tests/orders -x"
 PYTEST_ARGS ?=
-# The first Python that is new enough; 3.11 is the one the tests run on.
-PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+# The first Python that is new enough and can make virtual environments; 3.11 is the one the tests run on. Debian's own
+# comes first: it is built with measured optimisation, and needs a seventh less of the processor than a plain build.
+PYTHON ?= $(shell for p in /usr/bin/python3.11 python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 PY := .venv/bin/python
 BOOTSTRAP = $(if $(PYTHON),,$(error the portal needs Python 3.11 or newer with venv; on Debian: apt-get install python3 python3-venv))$(PYTHON) scripts/bootstrap.py

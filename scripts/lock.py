@@ -21,7 +21,7 @@ def main() -> None:
     for name in LOCKED:
         run(
             str(uv), "pip", "compile", "-q", f"{name}.in", "-o", f"{name}.txt", "--generate-hashes",
-            "--no-emit-index-url", "--no-header", *(["--upgrade"] if upgrade else []),
+            "--no-emit-index-url", "--no-header", "--universal", "--python-version", "3.11", *(["--upgrade"] if upgrade else []),
         )  # fmt: skip
     npm = shutil.which("npm")
     if npm is None:
