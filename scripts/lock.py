@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Some packages need others on an older Python only: what is locked has to do for all that the portal runs on.
+OLDEST_PYTHON = "3.11"
 LOCKED = ("requirements", "requirements-test", "scripts/uv", "scripts/node")
 
 
@@ -21,7 +23,8 @@ def main() -> None:
     for name in LOCKED:
         run(
             str(uv), "pip", "compile", "-q", f"{name}.in", "-o", f"{name}.txt", "--generate-hashes",
-            "--no-emit-index-url", "--no-header", "--universal", "--python-version", "3.11", *(["--upgrade"] if upgrade else []),
+            "--no-emit-index-url", "--no-header", "--universal", "--python-version", OLDEST_PYTHON,
+            *(["--upgrade"] if upgrade else []),
         )  # fmt: skip
     npm = shutil.which("npm")
     if npm is None:

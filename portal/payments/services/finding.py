@@ -35,8 +35,8 @@ def lock_sessions(events: Sequence[ProviderEvent]) -> dict[str, PaymentSession]:
     """
     public_ids = {event.session_public_id for event in events if event.session_public_id}
     condition: ColumnElement[bool] = PaymentSession.public_id.in_(public_ids)
-    if nameless := [event for event in events if not event.session_public_id]:
-        condition = or_(condition, PaymentSession.id.in_(_ids_of(nameless)))
+    if ids := _ids_of([event for event in events if not event.session_public_id]):
+        condition = or_(condition, PaymentSession.id.in_(ids))
     sessions = db.session.scalars(
         select(PaymentSession)
         .where(condition)
