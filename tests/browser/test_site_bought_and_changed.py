@@ -26,6 +26,10 @@ def slug(shop: Shop, tmp_path: Path) -> str:
     shutil.copytree(DEMO, tmp_path / name)
     web.flask(shop.values, "import-sites", str(tmp_path))
     becomes(shop, name, HEADLINE)
+    # It is served a moment before the portal knows.
+    processes.wait_until(
+        lambda: httpx.get(f"{shop.url}/sites/{name}").status_code == 200, seconds=30, what=f"{name} to be sold"
+    )
     return name
 
 

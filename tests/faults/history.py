@@ -21,6 +21,7 @@ from pathlib import Path
 
 import requests
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from portal.accounts.models import Role
 from portal.core import clock, outbox
@@ -37,8 +38,9 @@ from tests.fakes.stripe.wire import ApiError
 from tests.faults.portal import Buyer, Portal, Unfinished, installed
 from tests.servers import postgres, redis, web
 
-# What a request may meet while servers die: no answer, or a page that is not the one a buyer needs.
-TROUBLE = (requests.RequestException, Unfinished, ApiError)
+# What a request may meet while servers die: no answer, or a page that is not the one a buyer needs. Staff act without
+# a browser here, so they meet what a page would call being busy: rows that somebody holds for too long.
+TROUBLE = (requests.RequestException, Unfinished, ApiError, OperationalError)
 
 
 @dataclass
