@@ -32,8 +32,9 @@ _RUN = re.compile(r"\s*(javascript|js):")
 
 
 def parts(html: str) -> list[str]:
-    """A page that frames next to nothing, and another one with what it frames: both are good if the page is, and the
-    page is if both are. A fragment is one part, and so is a page with an id in it twice."""
+    """A page that frames next to nothing, and another one with what it frames: if both are good, so is the page. What
+    points from the one into the other makes them bad alone. A fragment is one part, and so is a page with an id in it
+    twice."""
     match = _MAIN.fullmatch(html)
     ids = _ID.findall(html)
     if match is None or len(set(ids)) < len(ids):

@@ -107,7 +107,7 @@ def test_asking_now_asks_about_everything(app: Flask, office: FlaskClient, staff
     draining.drain_inbox()
     [session] = shop.sessions()
     assert session.status is SessionStatus.PAID
-    assert "Answered 1" in page(office, REPORT)
+    assert "Asked 1 Answered 1 " in page(office, REPORT)
 
 
 def test_asking_in_place(office: FlaskClient) -> None:

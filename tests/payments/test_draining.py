@@ -147,7 +147,6 @@ def drain_two_batches_that_cross(app: Flask, client: FlaskClient, monkeypatch: p
     with unit_of_work():
         for number, event in enumerate((money_of_one, refund_of_other, money_of_other, refund_of_one)):
             event.available_at = clock.now() - timedelta(minutes=10 - number)
-    monkeypatch.setattr(draining, "BATCH", 2)
     alone: list[int] = []
     apply_alone = draining._apply_alone
 
