@@ -63,7 +63,7 @@ def sweep() -> None:
     at = clock.now()
     for queue in queues.names():
         if outbox.has_due(queue, at=at):
-            queues.wake(queue)
+            queues.wake_again(queue)
     for function in _sweeps:
         try:
             function()

@@ -54,7 +54,8 @@ def names() -> list[str]:
 DRAIN_OUTBOX = "portal.core.jobs.drain_outbox"
 FORGET_DONE = "portal.core.jobs.forget_done_effects"
 DRAIN_INBOX = "portal.payments.jobs.drain_inbox"
-# A wake-up flag that outlives its job would silence the queue for good; this bounds the silence.
+# A wake-up flag that outlives its job would silence the queue for good. The sweeper takes it away where the queue is
+# empty; this bounds the silence where other jobs wait.
 _FLAG_SECONDS = 20
 # How long wake-ups are gathered: short beside the work they announce, long beside a flood of webhooks.
 _GATHER_SECONDS = 0.02
@@ -86,6 +87,21 @@ def wake(queue: str, job: str = DRAIN_OUTBOX) -> bool:
     Returns False when Redis is away: the rows are in the database and the sweeper asks again.
     """
     return _wake(connection(), queue, job)
+
+
+def wake_again(queue: str, job: str = DRAIN_OUTBOX) -> None:
+    """As `wake`, for the sweeper, which has seen work wait: where no wake-up is in the queue, another is sent.
+
+    The one before has ended with the process that took it up. Should it only be on its way, there is one look too many.
+    """
+    redis = connection()
+    try:
+        if Queue(queue, connection=redis, serializer=JSONSerializer).is_empty():
+            redis.delete(_flag(queue, job))
+    except RedisError as error:
+        log.warning("wake_up_failed", queue=queue, error=type(error).__name__)
+        return
+    wake(queue, job)
 
 
 def wake_often(queue: str, job: str = DRAIN_OUTBOX) -> None:

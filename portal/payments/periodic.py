@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from portal.core import clock, periodic
+from portal.core import clock, periodic, queues
 from portal.core.db import stop_reading
+from portal.core.queues import QueueName
 from portal.payments import invariants, sales_invariants  # noqa: F401  # they register themselves
-from portal.payments.services import accepting, draining
+from portal.payments.services import draining
 
 
 def register() -> None:
@@ -21,5 +22,5 @@ def sweep_inbox() -> None:
     at = clock.now()
     draining.rematch_unmatched(at=at)
     if draining.has_due(at=at):
-        accepting.wake_inbox()
+        queues.wake_again(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
     stop_reading()

@@ -283,18 +283,37 @@ def test_without_redis_effects_are_kept_and_the_sweep_resumes(app: Flask, own_re
     assert _seen == [1]
 
 
-def test_a_wake_up_flag_whose_job_was_lost_silences_the_queue_for_seconds_only(app: Flask) -> None:
-    with unit_of_work():
-        outbox.publish("test.raced", number=1)
+def lose_jobs() -> None:
+    """Do what becomes of a wake-up whose worker was killed before it began: it is in no queue, and its flag stays."""
     redis = queues.connection()
     redis.delete(Queue("files", connection=redis, serializer=JSONSerializer).key)
-    flag = queues._flag("files", queues.DRAIN_OUTBOX)
-    assert 0 < redis.ttl(flag) <= 20
-    periodic.sweep()
-    assert jobs() == []
-    redis.delete(flag)
+
+
+def test_a_wake_up_that_was_lost_is_given_again_by_the_next_sweep(app: Flask) -> None:
+    with unit_of_work():
+        outbox.publish("test.raced", number=1)
+    lose_jobs()
+    queues.wake("files")
+    assert jobs() == [], "whoever has seen no work wait trusts the flag"
     periodic.sweep()
     assert len(jobs()) == 1
+    periodic.sweep()
+    assert len(jobs()) == 1, "that one is still to come"
+
+
+def test_where_other_jobs_wait_a_lost_wake_up_silences_its_queue_for_seconds_only(app: Flask) -> None:
+    with unit_of_work():
+        outbox.publish("test.raced", number=1)
+    lose_jobs()
+    queues.wake("files", "another.job")
+    periodic.sweep()
+    assert len(jobs()) == 1
+    flag = queues._flag("files", queues.DRAIN_OUTBOX)
+    redis = queues.connection()
+    assert 0 < redis.ttl(flag) <= 20
+    redis.delete(flag)
+    periodic.sweep()
+    assert len(jobs()) == 2
 
 
 def test_a_job_that_dies_after_waking_leaves_the_rest_to_the_sweep(app: Flask) -> None:
