@@ -20,11 +20,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import configure_mappers
+
+from portal import config, create_app
 from portal.dev import forking, processes
-from tests import compiled_templates
+from tests import compiled_addresses, compiled_templates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _LONGEST = 64 * 1024
+# Of an application that nobody asks.
+_SETTINGS = {
+    "PORTAL_ENV": "testing",
+    "SECRET_KEY": "a-secret-for-tests-only-0123456789abcdef",
+    "DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:9/nothing",
+    "REDIS_URL": "redis://127.0.0.1:9/0",
+}
 _BOOT = "import sys; from tests.servers import warm; warm.serve(int(sys.argv[1]))"
 
 
@@ -91,6 +101,10 @@ def serve(descriptor: int) -> None:
     for name in ("portal", "portal.serving", "worker"):
         importlib.import_module(name)
     compiled_templates.share()
+    compiled_addresses.share()
+    # What the first application of a process has to find and compile, those of the children find done.
+    create_app(config.load(_SETTINGS))
+    configure_mappers()
     gc.collect()
     gc.freeze()
     parent = os.getpid()
