@@ -2,9 +2,8 @@
 
 Where there are several site hosts, the worker on each also listens to the host's own queue: `deploy-<its name>`.
 
-The parent makes the application once and forks: one RQ worker for quick work (webhooks, mail, the rest), one for slow
-work (files, deployments), so that a long measurement never holds up a payment, and the ticker. What dies, it forks
-again; that is why it never has a thread, a connection or a lock of its own.
+The parent makes the application once and forks: an RQ worker for each kind of work that waits for somebody else, and
+the ticker. What dies, it forks again; that is why it never has a thread, a connection or a lock of its own.
 """
 
 import argparse
@@ -33,8 +32,14 @@ from portal.quotes.measuring import isolation
 
 log = structlog.get_logger("portal.worker")
 
-QUICK = (QueueName.WEBHOOKS, QueueName.MAIL, QueueName.DEFAULT)
-SLOW = (QueueName.FILES, QueueName.DEPLOY)
+# Each group has an RQ worker of its own, so that a payment is settled at once whatever the others wait for: a mail
+# server or a merchant's program that does not answer, or a long measurement. Decision 0029.
+GROUPS = (
+    (QueueName.WEBHOOKS,),
+    (QueueName.MAIL,),
+    (QueueName.DEFAULT,),
+    (QueueName.FILES, QueueName.DEPLOY),
+)
 _MAINTENANCE_SECONDS = 30
 _WORKER_TTL_SECONDS = 45
 _GRACE_SECONDS = 20
@@ -104,7 +109,7 @@ def supervise(names: list[str], *, with_ticker: bool) -> int:
     app = create_app()
     parts: dict[str, Callable[[], int]] = {
         f"worker of {', '.join(group)}": partial(work, app, group)
-        for group in (_chosen(QUICK, names), _chosen(SLOW, names))
+        for group in (_chosen(kinds, names) for kinds in GROUPS)
         if group
     }
     if with_ticker:
@@ -134,8 +139,8 @@ def _is_told_to_end(*, within: float) -> bool:
     return signal.sigtimedwait(_ENDING, within) is not None
 
 
-def _chosen(group: tuple[QueueName, ...], names: list[str]) -> list[str]:
-    return [name for name in names if queues.kind_of(name) in group]
+def _chosen(kinds: tuple[QueueName, ...], names: list[str]) -> list[str]:
+    return [name for name in names if queues.kind_of(name) in kinds]
 
 
 def _fork(name: str, part: Callable[[], int]) -> ForkProcess:

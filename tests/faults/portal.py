@@ -54,8 +54,8 @@ class Portal:
         return web.web({**self.settings, **changes}, port=self.port, workers=workers)
 
     def work(self, **changes: str) -> AbstractContextManager[web.WorkerProcess]:
-        """The worker for quick work with the ticker, while the block lasts."""
-        return web.worker({**self.settings, **changes}, *QUICK, expected=1)
+        """The workers for quick work with the ticker, while the block lasts."""
+        return web.worker({**self.settings, **changes}, *QUICK, expected=3)
 
     def check(self, **more: Any) -> list[str]:
         """What the invariants say about the database now."""

@@ -102,3 +102,21 @@ def test_mail_survives_its_server_and_ends_visibly(own_database: str, own_redis:
         assert server.attempts == attempts + 2
         assert portal.is_unlocked(portal.order_of(session).number)
         assert portal.check() == []
+
+
+def test_a_mail_server_that_hangs_holds_up_no_payment(own_database: str, own_redis: redis.RedisServer) -> None:
+    with smtp.running() as server, selling(own_database, own_redis, server) as portal:
+        server.hang()
+        first, *others = webhooks.place_orders(portal, 3)
+        assert webhooks.post(portal, webhooks.signed.checkout_event(first))[0] == 200
+        wait_for(lambda: server.attempts, seconds=20)
+        for session in others:
+            assert webhooks.post(portal, webhooks.signed.checkout_event(session))[0] == 200
+        numbers = [portal.order_of(session).number for session in others]
+        # One mail alone is given up after fifteen seconds, and six wait.
+        wait_for(lambda: all(map(portal.is_unlocked, numbers)), seconds=10)
+        assert server.letters == []
+        server.accept()
+        wait_for(lambda: not try_now() and not waiting(), seconds=60)
+        assert len(server.letters) == 6
+        portal.wait_until_quiet()

@@ -1,5 +1,7 @@
 """A mail server of the tests' own: keeps what it gets, and refuses or goes away when told to."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from tests.servers.certificates import Certificate
 
 LATER = "451 4.3.2 Try again later"
 NEVER = "550 5.1.1 No such mailbox"
+# Seconds; longer than anybody waits for a mail server.
+_LONGEST_HANG = 60
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class SmtpServer:
         self.letters: list[Letter] = []
         self.attempts = 0
         self._answer: str | None = None
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         self._certificate = certificate
         self._login = login
         self._controller: Controller | None = None
@@ -55,9 +61,14 @@ class SmtpServer:
         """Answer every mail with this line (LATER, NEVER) until `accept()`."""
         self._answer = answer
 
+    def hang(self) -> None:
+        """Listen to every mail and say nothing, until `accept()`."""
+        self._may_answer.clear()
+
     def accept(self) -> None:
         """Take mail again."""
         self._answer = None
+        self._may_answer.set()
 
     def start(self) -> None:
         """Listen. The letters it already has stay."""
@@ -92,6 +103,7 @@ class SmtpServer:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Called by aiosmtpd with each complete mail."""
         self.attempts += 1
+        await asyncio.to_thread(self._may_answer.wait, _LONGEST_HANG)
         if self._answer is not None:
             return self._answer
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()

@@ -106,7 +106,7 @@ def test_every_handled_topic_is_published_by_somebody(wired: dict[str, Any]) -> 
 
 
 def test_every_queue_is_listened_to(wired: dict[str, Any]) -> None:
-    listened = {*worker.QUICK, *worker.SLOW}
+    listened = {queue for group in worker.GROUPS for queue in group}
     assert listened == set(QueueName)
     assert {entry["queue"] for entry in wired["subscriptions"].values()} <= listened
     assert {entry["queue"] for entry in wired["periodic"]} <= listened
