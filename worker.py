@@ -32,9 +32,10 @@ from portal.quotes.measuring import isolation
 
 log = structlog.get_logger("portal.worker")
 
-# Each group has an RQ worker of its own, so that a payment is settled at once whatever the others wait for: a mail
-# server or a merchant's program that does not answer, or a long measurement. Decision 0029.
+# Each group has an RQ worker of its own, so that a payment is settled at once whatever the others wait for: a provider,
+# a mail server or a merchant's program that does not answer, or a long measurement. Decision 0029.
 GROUPS = (
+    (QueueName.INBOX,),
     (QueueName.WEBHOOKS,),
     (QueueName.MAIL,),
     (QueueName.DEFAULT,),

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 class QueueName(StrEnum):
     """Every queue there is; `worker.py` listens to all of them unless told otherwise."""
 
+    # Applying what providers have said, which waits for nobody; asking them is WEBHOOKS.
+    INBOX = "inbox"
     WEBHOOKS = "webhooks"
     MAIL = "mail"
     FILES = "files"

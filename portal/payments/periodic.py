@@ -12,7 +12,7 @@ from portal.payments.services import draining
 def register() -> None:
     """Put the money core's work on the list."""
     periodic.every(timedelta(seconds=30), "portal.payments.jobs.check_open_sessions")
-    periodic.every(timedelta(minutes=10), "portal.payments.jobs.recover_events")
+    periodic.every(timedelta(minutes=10), "portal.payments.jobs.recover_events", queue=QueueName.WEBHOOKS)
     periodic.every(timedelta(hours=6), "portal.payments.jobs.look_after_refunds")
     periodic.sweeps(sweep_inbox)
 
@@ -22,5 +22,5 @@ def sweep_inbox() -> None:
     at = clock.now()
     draining.rematch_unmatched(at=at)
     if draining.has_due(at=at):
-        queues.wake_again(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
+        queues.wake_again(QueueName.INBOX, queues.DRAIN_INBOX)
     stop_reading()

@@ -105,7 +105,7 @@ def test_it_serves_ends_with_ctrl_c_and_starts_again_on_its_data(tmp_path: Path)
         assert f"http://localhost:{first.port}" in first.output()
         assert re.search(r"^ +\S+@\S+", first.output(), re.MULTILINE), "no demo log-in is named"
         everybody = first.pids()
-        assert len(everybody) >= 11  # Us, granian and its two, the sites' and its one, the worker and its four, Redis.
+        assert len(everybody) >= 12  # Us, granian and its two, the sites' and its one, the worker and its five, Redis.
 
         second = Run(data, tmp_path / "second")
         assert second.process.wait(30) == 1

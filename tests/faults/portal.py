@@ -26,7 +26,7 @@ from tests.servers import processes, redis, web
 
 SANDBOX_SECRET = "whsec_c2FuZGJveC1zZWNyZXQtZm9yLXRlc3RzLW9ubHk="
 STRIPE_SECRET = "whsec_test_secret"
-QUICK = ("--queues", "webhooks", "mail", "default")
+QUICK = ("--queues", "inbox", "webhooks", "mail", "default")
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 _KEY = re.compile(r'name="key" value="([^"]+)"')
 _numbers = itertools.count(1)
@@ -55,7 +55,7 @@ class Portal:
 
     def work(self, **changes: str) -> AbstractContextManager[web.WorkerProcess]:
         """The workers for quick work with the ticker, while the block lasts."""
-        return web.worker({**self.settings, **changes}, *QUICK, expected=3)
+        return web.worker({**self.settings, **changes}, *QUICK, expected=4)
 
     def check(self, **more: Any) -> list[str]:
         """What the invariants say about the database now."""

@@ -8,9 +8,10 @@ import pytest
 from portal.core import clock
 from portal.core.db import db
 from portal.payments.models import AttemptStatus
+from portal.payments.services.checking import request_check
 from tests.faults import webhooks
 from tests.faults.history import work_through
-from tests.faults.portal import Buyer, Portal, wait_for
+from tests.faults.portal import Buyer, Portal, committed, wait_for
 
 pytestmark = [
     pytest.mark.slow_fault,
@@ -89,6 +90,28 @@ def test_a_slow_provider_holds_up_nobody_else(portal: Portal) -> None:
     assert answers == [303, 303]
     assert {status for status, _seconds in pages} == {200}
     assert max(seconds for _status, seconds in pages) < 3
+
+
+def test_a_provider_that_answers_no_question_holds_up_no_payment(portal: Portal) -> None:
+    """Three payments are asked about in vain; what is told meanwhile is applied at once."""
+    control = portal.stripe.control
+    with portal.serve(), portal.work():
+        paid, *asked = webhooks.place_orders(portal, 4)
+        control.add_fault("hang", times=50, method="GET")
+        [fault] = control.faults.armed
+        try:
+            with committed():
+                for session in asked:
+                    request_check(session, at=clock.now())
+            wait_for(lambda: fault.times < 50, seconds=20)
+            number = portal.order_of(paid).number
+            assert webhooks.post(portal, webhooks.signed.checkout_event(paid))[0] == 200
+            wait_for(lambda: portal.is_unlocked(number), seconds=5)
+        finally:
+            control.clear_faults()
+        for session in asked:
+            assert webhooks.post(portal, webhooks.signed.checkout_event(session))[0] == 200
+        portal.wait_until_quiet(seconds=60)
 
 
 def test_the_demo_of_trouble_ends_well(portal: Portal) -> None:

@@ -220,7 +220,7 @@ def test_web_and_worker_run_are_killed_and_come_back(portal_settings):
     with web.web(portal_settings) as site, web.worker(portal_settings) as worker:
         assert fetch(site.port, "/readyz")[0] == 200
         before = site.pids() | worker.pids()
-        assert len(before) >= 7  # granian and its worker; the supervisor and its four workers.
+        assert len(before) >= 8  # granian and its worker; the supervisor and its five workers.
         site.kill()
         worker.kill()
         processes.wait_until(gone(before), seconds=5, what="the end of what was killed")
@@ -234,7 +234,7 @@ def test_web_and_worker_run_are_killed_and_come_back(portal_settings):
 
 
 def test_each_part_of_the_worker_that_dies_is_started_again_and_all_end_in_order(portal_settings):
-    """Four RQ workers and the ticker, killed one after the other."""
+    """Five RQ workers and the ticker, killed one after the other."""
     web.flask(portal_settings, "db", "upgrade")
     with web.worker(portal_settings) as worker:
         parent = worker.process
@@ -243,12 +243,12 @@ def test_each_part_of_the_worker_that_dies_is_started_again_and_all_end_in_order
             return {int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()}
 
         before = parts()
-        assert len(before) == 5
+        assert len(before) == 6
         for pid in before:
             os.kill(pid, signal.SIGKILL)
-            processes.wait_until(lambda pid=pid: pid not in parts() and len(parts()) == 5, what="another one")
+            processes.wait_until(lambda pid=pid: pid not in parts() and len(parts()) == 6, what="another one")
         assert not parts() & before
-        assert worker.output().count("worker_died") == 5
+        assert worker.output().count("worker_died") == 6
         everybody = worker.pids()
         parent.send_signal(signal.SIGTERM)
         assert parent.wait(15) == 0

@@ -131,7 +131,7 @@ def sites(settings: Mapping[str, str], *, port: int) -> Iterator[Sites]:
 
 
 @contextmanager
-def worker(settings: Mapping[str, str], *arguments: str, expected: int = 4) -> Iterator[WorkerProcess]:
+def worker(settings: Mapping[str, str], *arguments: str, expected: int = 5) -> Iterator[WorkerProcess]:
     """worker.py with these settings; `expected` RQ workers mean that it is ready, one for each group of queues."""
     with _folder() as folder:
         command = [sys.executable, "worker.py", *arguments]

@@ -25,7 +25,6 @@ log = structlog.get_logger(__name__)
 
 # A deeper queue is shown as 99+.
 DEPTH_LIMIT = 100
-INBOX = "inbox"
 _LATEST_TRIES = 200
 
 
@@ -107,14 +106,15 @@ def queue_depths(*, at: datetime) -> list[Depth]:
         .order_by(OutboxMessage.available_at)
         .limit(DEPTH_LIMIT)
         for queue in QueueName
+        if queue is not QueueName.INBOX
     ]
     branches.append(
-        db.select(literal(INBOX).label("queue"), ProviderEvent.available_at.label("available_at"))
+        db.select(literal(QueueName.INBOX.value).label("queue"), ProviderEvent.available_at.label("available_at"))
         .where(ProviderEvent.status == EventStatus.PENDING)
         .order_by(ProviderEvent.available_at)
         .limit(DEPTH_LIMIT)
     )
-    waiting: dict[str, list[datetime]] = {name: [] for name in (INBOX, *(queue.value for queue in QueueName))}
+    waiting: dict[str, list[datetime]] = {queue.value: [] for queue in QueueName}
     for queue, available_at in db.session.execute(union_all(*(db.select(one.subquery()) for one in branches))):
         waiting[queue].append(available_at)
     return [

@@ -160,7 +160,7 @@ def _apply_now(event_id: int, at: datetime) -> Answer:
 
 def wake_inbox() -> None:
     """Have a worker look at the inbox."""
-    queues.wake_often(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
+    queues.wake_often(QueueName.INBOX, queues.DRAIN_INBOX)
 
 
 def _telling(parsed: ParsedWebhook) -> NormalisedEvent | None:

@@ -317,7 +317,7 @@ def _record_answer(refund_id: int, result: RefundResult, *, at: datetime) -> Non
 
 
 def _wake_inbox() -> None:
-    queues.wake(QueueName.WEBHOOKS, queues.DRAIN_INBOX)
+    queues.wake(QueueName.INBOX, queues.DRAIN_INBOX)
 
 
 def is_askable(refund: Refund, *, at: datetime) -> bool:
