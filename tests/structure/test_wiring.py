@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,12 @@ def test_every_queue_is_listened_to(wired: dict[str, Any]) -> None:
     assert listened == set(QueueName)
     assert {entry["queue"] for entry in wired["subscriptions"].values()} <= listened
     assert {entry["queue"] for entry in wired["periodic"]} <= listened
+
+
+def test_the_units_of_a_host_listen_to_every_queue() -> None:
+    units = (source.ROOT / "deploy" / "systemd").glob("*.service")
+    named = [re.findall(r"^ExecStart=.* --queues ([a-z ]+)$", unit.read_text(), re.MULTILINE) for unit in units]
+    assert sorted(" ".join(queues for unit in named for queues in unit).split()) == sorted(QueueName)
 
 
 def test_every_job_that_redis_is_told_of_exists(wired: dict[str, Any]) -> None:
