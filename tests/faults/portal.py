@@ -55,7 +55,7 @@ class Portal:
 
     def work(self, **changes: str) -> AbstractContextManager[web.WorkerProcess]:
         """The workers for quick work with the ticker, while the block lasts."""
-        return web.worker({**self.settings, **changes}, *QUICK, expected=4)
+        return web.worker({**self.settings, **changes}, *QUICK)
 
     def check(self, **more: Any) -> list[str]:
         """What the invariants say about the database now."""

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow_fault, pytest.mark.xdist_group("faults_deploys")]
 
 
 def work(portal: Portal, settings: dict[str, str], faults: str = "") -> AbstractContextManager[web.WorkerProcess]:
-    return web.worker({**portal.settings, **settings, "PORTAL_FAULTS": faults}, "--queues", "deploy", expected=1)
+    return web.worker({**portal.settings, **settings, "PORTAL_FAULTS": faults}, "--queues", "deploy")
 
 
 @pytest.mark.timeout(300)

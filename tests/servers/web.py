@@ -14,9 +14,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Worker
 
+from portal.core.queues import QueueName
 from portal.dev import launcher
 from portal.dev.processes import descendants
 from tests.servers import processes, warm
+from worker import GROUPS
 
 ROOT = warm.ROOT
 T = TypeVar("T", bound="Process")
@@ -131,8 +133,10 @@ def sites(settings: Mapping[str, str], *, port: int) -> Iterator[Sites]:
 
 
 @contextmanager
-def worker(settings: Mapping[str, str], *arguments: str, expected: int = 5) -> Iterator[WorkerProcess]:
-    """worker.py with these settings; `expected` RQ workers mean that it is ready, one for each group of queues."""
+def worker(settings: Mapping[str, str], *arguments: str) -> Iterator[WorkerProcess]:
+    """worker.py with these settings; it is ready when each of its groups of queues has an RQ worker."""
+    names = arguments or tuple(QueueName)
+    expected = sum(any(queue in names for queue in group) for group in GROUPS)
     with _folder() as folder:
         command = [sys.executable, "worker.py", *arguments]
         yield from _running(
